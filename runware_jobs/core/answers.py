@@ -1,0 +1,165 @@
+"""What an answer of the platform says about one task: results, progress, completeness.
+
+Both failure forms of PROTOCOL 3.3 are read here, items are told apart by
+`resultIndex`, else media UUID, else their place in the complete answer, and a
+status nobody knows counts as not yet terminal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    Classify = Callable[[Mapping[str, Any]], "JobError"]
+
+_NOT_THE_MEDIA: Final = frozenset({"taskUUID", "inputImageUUID", "inputVideoUUID", "connectionSessionUUID"})
+_OUTPUTS: Final = frozenset({"text", "structuredData", "outputs", "air", "result", "mediaUUID"})
+_OUTPUT_ENDINGS: Final = ("URL", "Base64Data", "DataURI")
+_UPLOAD_PHASES: Final = {"validated": 20, "downloaded": 40, "optimized": 60, "stored": 80}
+
+
+@dataclass(frozen=True, slots=True)
+class JobError:
+    """Why a task, an item or a job failed, in the words shown to users."""
+
+    code: str
+    message: str
+    retryable: bool = False
+    parameter: str | None = None
+    documentation: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the error as it is stored and shown; absent fields are left out."""
+        fields = {
+            "code": self.code,
+            "message": self.message,
+            "retryable": self.retryable,
+            "parameter": self.parameter,
+            "documentation": self.documentation,
+        }
+        return {name: value for name, value in fields.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One cumulative answer about one task: its items, and errors scoped to it."""
+
+    items: tuple[Mapping[str, Any], ...] = ()
+    errors: tuple[JobError, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NewResult:
+    """A terminal item: a row to write if it is not there yet."""
+
+    key: str
+    position: int
+    item: Mapping[str, Any]
+    cost_usd: Decimal | None = None
+    error: JobError | None = None
+
+    @property
+    def succeeded(self) -> bool:
+        """True when the item carries its output."""
+        return self.error is None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What an answer amounts to, given how many results the task was to give."""
+
+    results: tuple[NewResult, ...]
+    progress: int | None
+    is_complete: bool
+
+
+def read_answer(answer: Answer, *, expected: int, classify: Classify) -> Reading:
+    """Read one cumulative answer of a task that gives `expected` results.
+
+    `classify` names the error in a failed item, in the twelve codes. Results without a key of their own appear only in a complete reading: before
+    that, their place in the answer could still change.
+    """
+    terminal = [(place, item) for place, item in enumerate(answer.items) if _is_terminal(item)]
+    open_items = len(answer.items) - len(terminal)
+    failed = len(answer.errors) + sum(1 for _, item in terminal if _failed(item))
+    succeeded = len(terminal) + len(answer.errors) - failed
+    is_complete = succeeded + failed >= expected or (failed > 0 and succeeded == 0 and open_items == 0)
+
+    results = [
+        NewResult(
+            key=key or f"p{place}",
+            position=_position(item, place),
+            item=item,
+            cost_usd=cost_of(item),
+            error=classify(item) if _failed(item) else None,
+        )
+        for place, item in terminal
+        if (key := _key(item)) or is_complete
+    ]
+    if is_complete:
+        results += [
+            NewResult(key=f"e{n}", position=len(answer.items) + n, item={}, error=error)
+            for n, error in enumerate(answer.errors)
+        ]
+    return Reading(tuple(results), _progress(answer.items), is_complete)
+
+
+def cost_of(item: Mapping[str, Any]) -> Decimal | None:
+    """Read an item's price in dollars; None when it carries none that can be believed."""
+    value = item.get("cost")
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        cost = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return cost if cost.is_finite() and cost >= 0 else None
+
+
+def _is_terminal(item: Mapping[str, Any]) -> bool:
+    status = item.get("status")
+    if item.get("taskType") == "modelUpload":
+        return status in {"ready", "failed"}
+    if status is not None:
+        return status in {"success", "error"}
+    # Sync answers and older ones carry no status: an output makes an item terminal,
+    # a UUID alone does not (PROTOCOL 3.3, progress).
+    return any(
+        value is not None and (name in _OUTPUTS or name.endswith(_OUTPUT_ENDINGS))
+        for name, value in item.items()
+    )
+
+
+def _failed(item: Mapping[str, Any]) -> bool:
+    return item.get("status") in {"error", "failed"}
+
+
+def _key(item: Mapping[str, Any]) -> str | None:
+    index = item.get("resultIndex")
+    if isinstance(index, int) and not isinstance(index, bool):
+        return f"i{index}"
+    for name in sorted(item):
+        if name.endswith("UUID") and name not in _NOT_THE_MEDIA and isinstance(item[name], str):
+            return f"u{item[name]}"
+    return None
+
+
+def _position(item: Mapping[str, Any], place: int) -> int:
+    index = item.get("resultIndex")
+    return index if isinstance(index, int) and not isinstance(index, bool) and 0 <= index < 32_000 else place  # noqa: PLR2004  smallint
+
+
+def _progress(items: Sequence[Mapping[str, Any]]) -> int | None:
+    """Give the progress of the slowest open item that tells any."""
+    told = []
+    for item in items:
+        value = item.get("progress")
+        if item.get("taskType") == "modelUpload":
+            value = _UPLOAD_PHASES.get(str(item.get("status")))
+        if isinstance(value, int | float) and not isinstance(value, bool) and not _is_terminal(item):
+            told.append(max(0, min(100, int(value))))
+    return min(told, default=None)

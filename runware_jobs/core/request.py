@@ -1,0 +1,186 @@
+"""What a producer asks for, checked: from params and options to a job that may be enqueued.
+
+Params are hostile here (DESIGN 7): they may come through HTTP or a broker. What
+would let a caller choose the account, the delivery or the address of a callback
+is refused with the option to use instead. Nothing is read from disk or network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+import orjson
+
+from runware_jobs.errors import InvalidJob
+
+from .identity import request_hash
+from .states import Kind, Lane, OnPartial
+from .task_types import TASK_TYPES, WITHOUT_DELIVERY_METHOD, lane_of, results_expected
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_PARAMS_BYTES: Final = 1_000_000
+"""Larger requests carry media that belongs into an input, stored once and referenced."""
+
+_MAX_KEY: Final = 255
+_MAX_DELAY_S: Final = 366 * 86_400.0
+
+# What these do is ours to decide; the message says what to use instead.
+_REFUSED: Final = {
+    "apiKey": "the worker's own key is used; remove it",
+    "webhookURL": "pass the option webhook_url: it is signed and retried",
+    "uploadEndpoint": "use an archive (RUNWARE_JOBS_ARCHIVE_URL) instead",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The options of `enqueue`, as given; `make_job` checks them. Durations in seconds."""
+
+    tenant: str = "default"
+    priority: int = 5
+    idempotency_key: str | None = None
+    external_id: str | None = None
+    custom_id: str | None = None
+    delay_s: float = 0.0
+    deadline_s: float | None = None
+    start_deadline_s: float | None = None
+    max_attempts: int = 3
+    on_partial: str = OnPartial.SUCCEED
+    webhook_url: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    link: Mapping[str, Any] | None = None
+    link_error: Mapping[str, Any] | None = None
+    canvas: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """A job that may be enqueued: every rule that needs no database has been checked."""
+
+    id: UUID
+    kind: Kind
+    lane: Lane
+    model: str
+    params: Mapping[str, Any]
+    request_hash: bytes
+    results_expected: int
+    alias: str | None
+    options: Options
+
+
+def make_job(job_id: UUID, kind: str, params: Mapping[str, Any], options: Options) -> NewJob:
+    """Check a request and return the job to enqueue.
+
+    `params` must carry `taskType`. `taskUUID` becomes the job's alias: the UUID
+    that is sent is derived from the job (DESIGN 4, Identity).
+
+    Raises:
+        InvalidJob: a parameter or option is wrong; `parameter` names it.
+    """
+    checked_kind = _kind(kind)
+    clean = _clean_params(checked_kind, dict(params))
+    alias = clean.pop("taskUUID", None)
+    _check_options(options)
+    model = clean.get("model") or ""
+    if not isinstance(model, str):
+        raise InvalidJob("model must be a string (an AIR such as 'runware:400@1')", parameter="model")
+    if len(orjson.dumps(clean)) > MAX_PARAMS_BYTES:
+        raise InvalidJob(
+            f"params are larger than {MAX_PARAMS_BYTES} bytes: upload media first, or pass it as a Path",
+            parameter="params",
+        )
+    return NewJob(
+        id=job_id,
+        kind=checked_kind,
+        lane=lane_of(checked_kind, clean["taskType"], clean),
+        model=model,
+        params=clean,
+        request_hash=request_hash(kind, clean),
+        results_expected=results_expected(clean),
+        alias=_alias(alias),
+        options=options,
+    )
+
+
+def _kind(kind: str) -> Kind:
+    try:
+        return Kind(kind)
+    except ValueError:
+        raise InvalidJob(f"kind must be one of {', '.join(Kind)}, got {kind!r}", parameter="kind") from None
+
+
+def _clean_params(kind: Kind, params: dict[str, Any]) -> dict[str, Any]:
+    for name, remedy in _REFUSED.items():
+        if name in params:
+            raise InvalidJob(f"{name} is not taken in params: {remedy}", parameter=name)
+    if params.get("deliveryMethod") == "stream":
+        raise InvalidJob(
+            "deliveryMethod 'stream' needs a caller that listens: use the client's stream()",
+            parameter="deliveryMethod",
+        )
+    if params.get("outputType", "URL") != "URL":
+        raise InvalidJob(
+            "outputType must be 'URL': results are rows; set an archive to keep the files",
+            parameter="outputType",
+        )
+    task_type = params.get("taskType")
+    if not isinstance(task_type, str) or task_type not in TASK_TYPES[kind]:
+        raise InvalidJob(
+            f"taskType {task_type!r} is not a {kind} job's: use one of {', '.join(sorted(TASK_TYPES[kind]))}",
+            parameter="taskType",
+        )
+    params.pop("deliveryMethod", None)
+    if task_type not in WITHOUT_DELIVERY_METHOD:
+        params["deliveryMethod"] = "async"
+    if kind is not Kind.UPLOAD:
+        params["includeCost"] = True
+    return params
+
+
+def _alias(value: Any) -> str | None:
+    if value is None:
+        return None
+    try:
+        return str(UUID(value))
+    except (ValueError, AttributeError, TypeError):
+        raise InvalidJob(
+            "taskUUID must be a UUID; it becomes the job's alias", parameter="taskUUID"
+        ) from None
+
+
+def _check_options(options: Options) -> None:
+    _between("priority", options.priority, 0, 9)
+    _between("max_attempts", options.max_attempts, 1, 100)
+    _between("delay_s", options.delay_s, 0, _MAX_DELAY_S)
+    for name in ("deadline_s", "start_deadline_s"):
+        value = getattr(options, name)
+        if value is not None:
+            _between(name, value, 0.001, _MAX_DELAY_S)
+    for name in ("tenant", "idempotency_key", "external_id", "custom_id"):
+        value = getattr(options, name)
+        if value is not None and not _is_name(value):
+            raise InvalidJob(f"{name} must be a string of 1 to {_MAX_KEY} characters", parameter=name)
+    if options.on_partial not in set(OnPartial):
+        raise InvalidJob("on_partial must be 'succeed' or 'fail'", parameter="on_partial")
+    if not all(_is_name(tag) for tag in options.tags):
+        raise InvalidJob(f"tags must be strings of 1 to {_MAX_KEY} characters", parameter="tags")
+    try:
+        orjson.dumps(dict(options.metadata))
+    except (TypeError, ValueError) as error:
+        raise InvalidJob(
+            f"metadata must be a dict that JSON can hold: {error}", parameter="metadata"
+        ) from None
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and 1 <= len(value) <= _MAX_KEY and "\x00" not in value
+
+
+def _between(name: str, value: Any, low: float, high: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise InvalidJob(f"{name} must be a number from {low:g} to {high:g}, got {value!r}", parameter=name)

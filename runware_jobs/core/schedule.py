@@ -1,0 +1,75 @@
+"""When to ask and when to try again: pure functions of what is known and one random number.
+
+`random` is always a number in [0, 1) handed in by the caller, so that each
+schedule can be read in a table of cases.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from .states import Lane
+
+FIRST_POLL_S: Final[dict[Lane, float]] = {
+    # Expected durations before anything was learned (PROTOCOL 3.4, DESIGN 8.7).
+    Lane.IMAGE: 1.2,
+    Lane.VIDEO: 20.0,
+    Lane.AUDIO: 3.0,
+    Lane.TEXT: 1.5,
+    Lane.THREE_D: 15.0,
+    Lane.TRAINING: 60.0,
+    Lane.UPLOAD: 2.0,
+}
+MAX_POLL_S: Final[dict[Lane, float]] = {
+    Lane.IMAGE: 5.0,
+    Lane.VIDEO: 10.0,
+    Lane.AUDIO: 5.0,
+    Lane.TEXT: 5.0,
+    Lane.THREE_D: 10.0,
+    # "Poll every 5 to 10 minutes" (PROTOCOL 3.4); one minute shows progress to people
+    # and costs nothing, since a hundred trainings share a request.
+    Lane.TRAINING: 60.0,
+    Lane.UPLOAD: 10.0,
+}
+_RETRY_CAP_S: Final = 300.0
+_BUSY_CAP_S: Final = 60.0
+_RETRY_AFTER_CAP_S: Final = 3600.0
+
+
+def first_poll_delay(lane: Lane, expected_s: float | None, *, minimum_s: float, random: float) -> float:
+    """Wait this many seconds after acceptance before the first poll.
+
+    A little before the expected duration (`expected_s`, None while nothing was
+    learned): being early costs one grouped poll, being late costs every user.
+    """
+    expected = FIRST_POLL_S[lane] if expected_s is None else expected_s
+    return max(minimum_s, min(expected * (0.85 + 0.15 * random), 10 * MAX_POLL_S[lane]))
+
+
+def next_poll_delay(lane: Lane, waited_s: float, *, minimum_s: float, random: float) -> float:
+    """Wait this many seconds until the next poll of a task accepted `waited_s` ago.
+
+    Grows with the wait (15 % of it), so that a known answer is never older than a
+    fraction of what it took; capped per lane, with 20 % of jitter.
+    """
+    delay = min(max(minimum_s, waited_s * 0.15), MAX_POLL_S[lane])
+    return delay * (0.9 + 0.2 * random)
+
+
+def retry_delay(attempts: int, *, retry_after_s: float | None, random: float) -> float:
+    """Wait this many seconds before attempt `attempts + 1` of a job."""
+    backoff = min(2.0 ** max(attempts, 1), _RETRY_CAP_S) * (0.75 + 0.5 * random)
+    if retry_after_s is None:
+        return backoff
+    return max(backoff, min(retry_after_s, _RETRY_AFTER_CAP_S))
+
+
+def busy_delay(times: int, *, retry_after_s: float | None, random: float) -> float:
+    """Wait this many seconds before sending the same attempt again; no attempt is used up.
+
+    `times` counts how often this attempt was handed back already.
+    """
+    backoff = min(0.5 * 2.0 ** min(times, 10), _BUSY_CAP_S) * (0.75 + 0.5 * random)
+    if retry_after_s is None:
+        return backoff
+    return min(retry_after_s, _RETRY_AFTER_CAP_S) * (1.0 + 0.1 * random)

@@ -1,0 +1,338 @@
+"""The producer, written once and async: what `Jobs`, `AsyncJobs` and the HTTP API stand on.
+
+Everything that comes in is checked by `steps.enqueue` before the first write;
+everything that goes out is a view (`core.views`). `tenant` None in a reading method
+means any tenant: for trusted callers, never for the API.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from .core.identity import new_job_id
+from .core.signing import new_secret
+from .core.states import FINAL, JobState
+from .core.views import batch_view, event_view, job_view, moment
+from .errors import InvalidJob, JobNotFound, JobTimeout, NotPossible
+from .steps import cancel as steps
+from .steps.enqueue import plan
+from .store import batches, jobs, outbox
+from .store.plans import run_async, run_sync
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+    from decimal import Decimal
+    from uuid import UUID
+
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+    from .core.signing import Vault
+    from .steps.enqueue import Asked
+    from .store.enqueue import Enqueued
+
+    View = dict[str, Any]
+
+_FIRST_LOOK_S: Final = 0.05
+_LOOK_EVERY_S: Final = 0.5
+_LOOK_AT_BATCH_EVERY_S: Final = 1.0
+MAX_PAGE: Final = 500
+
+
+class Producer:
+    """Puts jobs into the queue and reads what became of them."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        *,
+        base_url: str | None,
+        fallback_url: str,
+        vault: Vault | None,
+        wake: Callable[[], None],
+    ) -> None:
+        self._engine = engine
+        self._base_url = base_url
+        self._fallback_url = fallback_url
+        self._vault = vault
+        self._wake = wake
+
+    # Into the queue
+
+    async def add(self, asked: Sequence[Asked], *, tenant: str, batch_id: UUID | None = None) -> list[View]:
+        """Write checked jobs in one transaction of ours and wake the workers.
+
+        Raises:
+            InvalidJob: a webhook was asked for, and there is no key to sign it.
+            IdempotencyConflict, JobForgotten: see `store.enqueue`; nothing is kept.
+        """
+        async with self._engine.begin() as connection:
+            added = await self._add(connection, asked, tenant=tenant, batch_id=batch_id)
+        self._wake()
+        return await self._views(asked, added, batch_id)
+
+    async def add_within(self, session: Any, asked: Sequence[Asked], *, tenant: str) -> list[View]:
+        """Write checked jobs in the caller's async transaction; they exist when it commits."""
+        added = await self._add(session, asked, tenant=tenant, batch_id=None)
+        self._wake()
+        return await self._views(asked, added, None)
+
+    def add_within_sync(self, session: object, asked: Sequence[Asked], *, tenant: str) -> list[Enqueued]:
+        """Write checked jobs in the caller's sync transaction, in the caller's thread."""
+        if any(one.job.options.webhook_url for one in asked):
+            self._require_vault()
+        added = run_sync(session, self._plan(asked, tenant, None))
+        self._wake()
+        return added
+
+    async def ensure_signing(self, tenant: str) -> None:
+        """Give the tenant its default signing secret, so that its webhooks can be signed."""
+        vault = self._require_vault()
+        async with self._engine.begin() as connection:
+            await outbox.ensure_default_endpoint(connection, tenant, vault.encrypt(new_secret()))
+
+    async def _add(
+        self, connection: AsyncConnection, asked: Sequence[Asked], *, tenant: str, batch_id: UUID | None
+    ) -> list[Enqueued]:
+        if any(one.job.options.webhook_url for one in asked):
+            vault = self._require_vault()
+            await outbox.ensure_default_endpoint(connection, tenant, vault.encrypt(new_secret()))
+        return await run_async(connection, self._plan(asked, tenant, batch_id))
+
+    def _plan(self, asked: Sequence[Asked], tenant: str, batch_id: UUID | None) -> Any:
+        return plan(
+            asked, tenant=tenant, base_url=self._base_url, fallback_url=self._fallback_url, batch_id=batch_id
+        )
+
+    def _require_vault(self) -> Vault:
+        if self._vault is None:
+            raise InvalidJob(
+                "Webhooks cannot be signed: set RUNWARE_JOBS_SECRET_KEY to a long random string.",
+                parameter="webhook_url",
+            )
+        return self._vault
+
+    async def _views(
+        self, asked: Sequence[Asked], added: Sequence[Enqueued], batch_id: UUID | None
+    ) -> list[View]:
+        replayed = [one.job_id for one in added if one.replayed]
+        known = await self.read(replayed, tenant=None) if replayed else {}
+        return [
+            known[one.job_id] | {"replayed": True} if one.replayed else new_view(ask, one, batch_id)
+            for ask, one in zip(asked, added, strict=True)
+        ]
+
+    # Reading
+
+    async def read(self, job_ids: Sequence[UUID], *, tenant: str | None) -> dict[UUID, View]:
+        """Read jobs that are there and visible to the tenant."""
+        async with self._engine.connect() as connection:
+            rows = await jobs.read_jobs(connection, job_ids, tenant=tenant)
+        return {job_id: job_view(row) for job_id, row in rows.items()}
+
+    async def get(self, job_id: UUID, *, tenant: str | None) -> View:
+        """Read one job.
+
+        Raises:
+            JobNotFound: there is none for this tenant.
+        """
+        found = await self.read([job_id], tenant=tenant)
+        if job_id not in found:
+            raise JobNotFound(f"There is no job {job_id}.", job_id=job_id)
+        return found[job_id]
+
+    async def page(
+        self,
+        *,
+        tenant: str | None,
+        states: Sequence[str] = (),
+        kind: str | None = None,
+        batch_id: UUID | None = None,
+        tag: str | None = None,
+        before: tuple[datetime, UUID] | None = None,
+        limit: int = 50,
+    ) -> list[View]:
+        """Read a page of jobs, newest first."""
+        if not 1 <= limit <= MAX_PAGE:
+            raise InvalidJob(f"limit must be a number from 1 to {MAX_PAGE}", parameter="limit")
+        unknown = set(states) - set(JobState)
+        if unknown:
+            raise InvalidJob(
+                f"state {min(unknown)!r} is none of {', '.join(JobState)}", parameter="state"
+            )
+        async with self._engine.connect() as connection:
+            rows = await jobs.list_jobs(
+                connection,
+                tenant=tenant,
+                states=states,
+                kind=kind,
+                batch_id=batch_id,
+                tag=tag,
+                before=before,
+                limit=limit,
+            )
+        return [job_view(row) for row in rows]
+
+    async def events(self, job_id: UUID, *, after: int) -> list[View]:
+        """Read a job's events after `seq` number `after`."""
+        async with self._engine.connect() as connection:
+            return [event_view(row) for row in await jobs.read_events(connection, job_id, after=after)]
+
+    async def wait(self, job_id: UUID, *, timeout_s: float | None) -> View:
+        """Wait until a job is final and read it.
+
+        Raises:
+            JobNotFound: there is none.
+            JobTimeout: it is not final yet; it goes on.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        pause_s = _FIRST_LOOK_S
+        while True:
+            async with self._engine.connect() as connection:
+                states = await jobs.read_states(connection, [job_id])
+            if job_id not in states or states[job_id] in FINAL:
+                return await self.get(job_id, tenant=None)
+            if deadline is not None and time.monotonic() + pause_s > deadline:
+                raise JobTimeout(
+                    f"Job {job_id} is still {states[job_id]} after {timeout_s:g} s; it goes on.",
+                    job_id=job_id,
+                )
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 1.5, _LOOK_EVERY_S)
+
+    # Changing one's mind
+
+    async def cancel(self, job_id: UUID, *, tenant: str | None) -> View:
+        """Cancel a job, as far as it can be (DESIGN 4); a final one stays as it is."""
+        async with self._engine.begin() as connection:
+            await steps.cancel(connection, job_id, tenant=tenant)
+        return await self.get(job_id, tenant=tenant)
+
+    async def retry(self, job_id: UUID, *, tenant: str | None, accept_double_billing: bool) -> View:
+        """Run a failed or canceled job again."""
+        async with self._engine.begin() as connection:
+            await steps.retry(connection, job_id, tenant=tenant, accept_double_billing=accept_double_billing)
+        self._wake()
+        return await self.get(job_id, tenant=tenant)
+
+    # Batches
+
+    async def open_batch(self, *, tenant: str, name: str, budget_usd: Decimal | None) -> UUID:
+        """Open a batch that jobs can be added to."""
+        batch_id = new_job_id()
+        async with self._engine.begin() as connection:
+            await batches.create_batch(connection, batch_id, tenant=tenant, name=name, budget_usd=budget_usd)
+        return batch_id
+
+    async def seal_batch(self, batch_id: UUID) -> None:
+        """Say that everything was added."""
+        async with self._engine.begin() as connection:
+            await batches.seal_batch(connection, batch_id)
+
+    async def batch(self, batch_id: UUID, *, tenant: str | None) -> View:
+        """Read a batch with its counts.
+
+        Raises:
+            JobNotFound: there is none for this tenant.
+        """
+        async with self._engine.connect() as connection:
+            row = await batches.read_batch(connection, batch_id, tenant=tenant)
+        if row is None:
+            raise JobNotFound(f"There is no batch {batch_id}.")
+        return batch_view(row)
+
+    async def batch_page(self, *, tenant: str | None, limit: int = 50) -> list[UUID]:
+        """Name the newest batches."""
+        async with self._engine.connect() as connection:
+            return [row["id"] for row in await batches.list_batches(connection, tenant=tenant, limit=limit)]
+
+    async def wait_for_batch(self, batch_id: UUID, *, timeout_s: float | None) -> View:
+        """Wait until every job of a batch is final.
+
+        Raises:
+            JobTimeout: some are not; they go on.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        pause_s = _FIRST_LOOK_S
+        while True:
+            view = await self.batch(batch_id, tenant=None)
+            if view["finished"] == view["total"]:
+                return view
+            if deadline is not None and time.monotonic() + pause_s > deadline:
+                raise JobTimeout(
+                    f"Batch {batch_id} has {view['total'] - view['finished']} jobs to go after {timeout_s:g} s;"
+                    " they go on."
+                )
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 1.5, _LOOK_AT_BATCH_EVERY_S)
+
+    async def pause_batch(self, batch_id: UUID) -> None:
+        """Send no more jobs of this batch; what is in flight goes on."""
+        async with self._engine.begin() as connection:
+            await batches.pause_batch(connection, batch_id, reason="user")
+
+    async def resume_batch(self, batch_id: UUID, *, budget_usd: Decimal | None) -> None:
+        """Go on with a paused batch, under a new budget when one is given."""
+        async with self._engine.begin() as connection:
+            resumed = await batches.resume_batch(connection, batch_id, budget_usd=budget_usd)
+        if not resumed:
+            raise NotPossible(f"Batch {batch_id} is not paused.")
+        self._wake()
+
+    async def cancel_batch(self, batch_id: UUID) -> int:
+        """Cancel every job of a batch that is not final; give how many."""
+        canceled = 0
+        while True:
+            async with self._engine.begin() as connection:
+                ids = await batches.open_jobs_of(connection, batch_id, limit=1000)
+                if not ids:
+                    return canceled
+                await jobs.lock_jobs(connection, ids, tenant=None)
+                canceled += len(await steps.cancel_locked(connection, ids))
+
+    async def retry_failed(self, batch_id: UUID) -> tuple[int, int]:
+        """Retry the failed jobs of a batch: (run again, skipped for unclear billing)."""
+        async with self._engine.begin() as connection:
+            counts = await steps.retry_failed(connection, batch_id)
+        self._wake()
+        return counts
+
+
+def new_view(asked: Asked, added: Enqueued, batch_id: UUID | None) -> View:
+    """Show a job that was just written, without reading it back."""
+    job, options = asked.job, asked.job.options
+    return {
+        "id": str(job.id),
+        "kind": job.kind,
+        "state": "scheduled" if options.delay_s > 0 else JobState.QUEUED,
+        "progress": None,
+        "params": job.params,
+        "results": [],
+        "failures": [],
+        "error": None,
+        "cost_usd": None,
+        "billing": "none",
+        "task_uuid": None,
+        "attempts": [],
+        "run": 1,
+        "tenant": options.tenant,
+        "lane": job.lane,
+        "model": job.model,
+        "priority": options.priority,
+        "batch_id": None if batch_id is None else str(batch_id),
+        "custom_id": options.custom_id,
+        "external_id": options.external_id,
+        "idempotency_key": options.idempotency_key,
+        "metadata": dict(options.metadata),
+        "tags": list(options.tags),
+        "webhook_url": options.webhook_url,
+        "max_attempts": options.max_attempts,
+        "run_at": moment(added.run_at),
+        "deadline_at": None,
+        "eta_at": None,
+        "created_at": moment(added.created_at),
+        "submitted_at": None,
+        "finished_at": None,
+    }

@@ -1,0 +1,135 @@
+"""Enqueue: from what a producer asks to rows that are there to stay.
+
+Everything that can be wrong is found before the first write. Media that a producer
+hands over as a `Path` is read here, in its process; a worker opens no path.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runware_jobs.client import RunwareError, file_to_data_uri
+from runware_jobs.client.files import encode_local_files
+from runware_jobs.client.registry import bundled_registry, resolve_task_type
+from runware_jobs.core.addresses import AddressRefused, check_url
+from runware_jobs.core.identity import new_job_id
+from runware_jobs.core.inputs import extract_inputs
+from runware_jobs.core.request import NewJob, Options, make_job
+from runware_jobs.core.states import Kind
+from runware_jobs.errors import InvalidJob
+from runware_jobs.store.enqueue import Enqueued, enqueue
+from runware_jobs.store.inputs import put_inputs
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping, Sequence
+    from uuid import UUID
+
+    from runware_jobs.core.inputs import NewInput
+    from runware_jobs.store.plans import Rows, Statement
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A checked job, and the media it brings along."""
+
+    job: NewJob
+    inputs: Sequence[NewInput]
+
+
+def ask(
+    params: Mapping[str, Any],
+    options: Options,
+    *,
+    kind: str,
+    job_id: UUID | None = None,
+    reads_files: bool = False,
+    reads_strings: bool = False,
+    allow_private: bool = False,
+) -> Asked:
+    """Check what a producer asks for; nothing is written.
+
+    `reads_files` allows `Path` objects, `reads_strings` also strings that name an
+    existing media file in known media parameters: for producers, never for what
+    came over a network.
+
+    Raises:
+        InvalidJob: with the parameter or option that is wrong, and what to do.
+    """
+    if not isinstance(params, dict):
+        raise InvalidJob("params must be a dict of the platform's parameters", parameter="params")
+    filled = _with_task_type(kind, params)
+    filled = _read_paths(filled, allowed=reads_files)
+    if reads_strings:
+        filled = encode_local_files(filled)
+    filled, inputs = extract_inputs(filled)
+    if options.webhook_url is not None:
+        try:
+            check_url(options.webhook_url, allow_private=allow_private)
+        except AddressRefused as error:
+            raise InvalidJob(f"webhook_url: {error.message}", parameter="webhook_url") from error
+    return Asked(make_job(job_id or new_job_id(), kind, filled, options), inputs)
+
+
+def plan(
+    asked: Sequence[Asked],
+    *,
+    tenant: str,
+    base_url: str | None,
+    fallback_url: str,
+    batch_id: UUID | None = None,
+) -> Generator[Statement, Rows, list[Enqueued]]:
+    """Plan the writing of checked jobs: their media, then all rows in one statement."""
+    inputs = {new.sha256: new for one in asked for new in one.inputs}
+    if inputs:
+        yield from put_inputs(
+            list(inputs.values()), tenant=tenant, base_url=base_url, fallback_url=fallback_url
+        )
+    return (
+        yield from enqueue(
+            [one.job for one in asked], base_url=base_url, fallback_url=fallback_url, batch_id=batch_id
+        )
+    )
+
+
+def _with_task_type(kind: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Name the task type where the caller left it out; a curated slug becomes its AIR."""
+    filled = dict(params)
+    if kind == Kind.UPLOAD:
+        filled.setdefault("taskType", "mediaStorage")
+    elif kind == Kind.TRAINING:
+        filled.setdefault("taskType", "training")
+    model = filled.get("model")
+    if isinstance(model, str):
+        filled["model"] = bundled_registry().air_of(model)
+    if "taskType" not in filled:
+        try:
+            filled["taskType"] = resolve_task_type(filled)
+        except RunwareError as error:
+            raise InvalidJob(
+                f"The task type of model {model!r} is not known here: add taskType (for example 'imageInference')."
+                if model
+                else "params need model (an AIR such as 'runware:400@1') or taskType.",
+                parameter="taskType" if model else "model",
+            ) from error
+    if filled["taskType"] == "mediaStorage":
+        filled.setdefault("operation", "upload")
+        if filled["operation"] != "upload" or not filled.get("media"):
+            raise InvalidJob(
+                "a mediaStorage job needs operation 'upload' and media (a Path, URL or data URI)",
+                parameter="media",
+            )
+    return filled
+
+
+def _read_paths(value: Any, *, allowed: bool) -> Any:
+    if isinstance(value, dict):
+        return {name: _read_paths(inner, allowed=allowed) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_read_paths(inner, allowed=allowed) for inner in value]
+    if isinstance(value, Path):
+        if not allowed or not value.is_file():
+            raise InvalidJob(f"There is no file {value.name!r} to read here.", parameter="params")
+        return file_to_data_uri(value)
+    return value

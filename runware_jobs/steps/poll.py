@@ -1,0 +1,74 @@
+"""Poll: ask about many tasks in one request, record only what is new.
+
+A group's answers are recorded in one transaction. Tasks that the platform does not
+know go to `settle`; a question that failed says nothing and is asked again.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from runware_jobs.client import Missing, NoAnswer, Polled
+from runware_jobs.core.decisions import after_answer
+from runware_jobs.core.states import AttemptState
+
+from .announce import announce_progress
+from .record import ended, record
+from .settle import settle
+from .words import item_error, poll_answer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from uuid import UUID
+
+    from runware_jobs.core.answers import Answer
+    from runware_jobs.core.moves import LiveAttempt, Move
+
+    from .context import Context
+    from .watch import Watch
+
+
+async def poll(context: Context, watches: Sequence[Watch]) -> list[Watch]:
+    """Ask about these attempts; give those to follow further, each with its next due time."""
+    if not watches:
+        return []
+    by_task = {str(watch.task_uuid): watch for watch in watches}
+    outcomes = await context.client.poll_many(list(by_task))
+    news: dict[UUID, Answer] = {}
+    unknown: list[Watch] = []
+    for task, outcome in outcomes.items():
+        watch = by_task[task]
+        match outcome:
+            case Polled():
+                watch.missing_since = None
+                answer = poll_answer(outcome)
+                if answer is not None and (
+                    watch.is_news(answer.items, len(answer.errors)) or watch.is_unclear
+                ):
+                    news[watch.task_uuid] = answer
+                watch.put_off(context)
+            case Missing():
+                watch.missing_since = watch.missing_since or time.monotonic()
+                watch.put_off(context)
+                unknown.append(watch)
+            case NoAnswer(retry_after_s=retry_after_s):
+                watch.put_off(context, at_least_s=retry_after_s or 0.0)
+    gone = await _record(context, news, by_task) | await settle(context, unknown)
+    return [watch for watch in watches if watch.task_uuid not in gone]
+
+
+async def _record(context: Context, news: Mapping[UUID, Answer], by_task: Mapping[str, Watch]) -> set[UUID]:
+    if not news:
+        return set()
+
+    def decide(live: LiveAttempt) -> Move:
+        return after_answer(live, news[live.task_uuid], classify=item_error, random=context.random())
+
+    moves = await record(context, news, decide)
+    for task, move in moves.items():
+        if move.attempt_to is AttemptState.ACCEPTED:
+            by_task[str(task)].state = AttemptState.ACCEPTED
+        if "on_progress" in context.signals and move.progress not in {None, move.live.progress}:
+            await announce_progress(context, move.live.job_id, move.progress or 0)
+    return ended(moves, list(news))

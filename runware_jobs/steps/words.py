@@ -1,0 +1,77 @@
+"""The client's words in the core's: the one place where the two rooms' values meet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, assert_never
+
+from runware_jobs.client import (
+    Accepted,
+    Blocked,
+    Busy,
+    Conflict,
+    Missing,
+    NoAnswer,
+    NotSent,
+    Polled,
+    Refused,
+    Unclear,
+)
+from runware_jobs.client.errors import error_from_wire
+from runware_jobs.core.answers import Answer, JobError
+from runware_jobs.core.decisions import SendOutcome, Sent
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from runware_jobs.client import RunwareError
+    from runware_jobs.client.outcomes import PollOutcome, SubmitOutcome
+
+
+def send_outcome(outcome: SubmitOutcome) -> SendOutcome:  # noqa: PLR0911  one return per row of the table
+    """Say what one outcome of `submit_many` is in the outcome table."""
+    match outcome:
+        case Accepted(items=items, errors=errors):
+            return SendOutcome(Sent.ACCEPTED, Answer(tuple(items), tuple(map(job_error, errors))))
+        case Conflict():
+            return SendOutcome(Sent.CONFLICT)
+        case Refused(error=error):
+            return SendOutcome(Sent.REFUSED, error=job_error(error))
+        case Busy(error=error, retry_after_s=retry_after_s):
+            return SendOutcome(Sent.BUSY, error=job_error(error), retry_after_s=retry_after_s)
+        case Blocked(error=error):
+            return SendOutcome(Sent.BLOCKED, error=job_error(error))
+        case NotSent(error=error):
+            return SendOutcome(Sent.NOT_SENT, error=job_error(error))
+        case Unclear(error=error):
+            return SendOutcome(Sent.UNCLEAR, error=job_error(error))
+        case _:
+            assert_never(outcome)
+
+
+def poll_answer(outcome: PollOutcome) -> Answer | None:
+    """Give the answer about a task, or None when there was none to rely on or it is unknown."""
+    match outcome:
+        case Polled(items=items, errors=errors):
+            return Answer(tuple(items), tuple(map(job_error, errors)))
+        case Missing() | NoAnswer():
+            return None
+        case _:
+            assert_never(outcome)
+
+
+def job_error(error: RunwareError) -> JobError:
+    """Say why in the words shown to users; ids and keys of the request stay behind."""
+    parameter = error.parameter
+    return JobError(
+        code=str(error.code),
+        message=error.message,
+        retryable=error.retryable,
+        parameter=", ".join(parameter) if isinstance(parameter, tuple) else parameter,
+        documentation=error.documentation,
+    )
+
+
+def item_error(item: Mapping[str, Any]) -> JobError:
+    """Name the error of a failed item (PROTOCOL 3.3, form B)."""
+    details = item.get("error")
+    return job_error(error_from_wire(details if isinstance(details, dict) else item))

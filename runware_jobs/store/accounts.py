@@ -1,0 +1,124 @@
+"""Accounts and the installation: whom we work for, with what limits, and our own secret."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import Connection, text
+
+from .tables import SCHEMA
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from decimal import Decimal
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What an account may use at once, over all its workers; None lifts the daily brake."""
+
+    max_in_flight: int
+    max_requests_per_s: float
+    daily_limit_usd: Decimal | None
+
+
+def ensure_installation(connection: Connection) -> None:
+    """Make the installation's secret, once; the first one stays for ever."""
+    connection.execute(
+        text(f"INSERT INTO {SCHEMA}.installation (secret) VALUES (:secret) ON CONFLICT DO NOTHING"),
+        {"secret": secrets.token_bytes(32)},
+    )
+
+
+async def installation_secret(connection: AsyncConnection) -> bytes:
+    """Read the secret that task UUIDs derive from."""
+    row = await connection.execute(text(f"SELECT secret FROM {SCHEMA}.installation"))
+    return bytes(row.scalar_one())
+
+
+async def confirm_account(
+    connection: AsyncConnection, *, base_url: str, organisation: str, limits: Limits
+) -> int:
+    """Find or make the account of a worker that knows who it is, and set its limits.
+
+    Jobs that were enqueued before any worker had come hang on a placeholder without
+    an organisation: the first worker makes it its own. Another organisation at the
+    same base URL is another account; new jobs then go to the newest.
+    """
+    values = {
+        "base_url": base_url,
+        "organisation": organisation,
+        "max_in_flight": limits.max_in_flight,
+        "max_requests_per_s": limits.max_requests_per_s,
+        "daily_limit_usd": limits.daily_limit_usd,
+    }
+    # One worker at a time: the partial unique index allows one current account only.
+    await connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:base_url, 7))"), values)
+    for statement in _CONFIRM:
+        await connection.execute(text(statement), values)
+    return int((await connection.execute(text(_ACCOUNT_ID), values)).scalar_one())
+
+
+async def read_accounts(connection: AsyncConnection) -> list[dict[str, Any]]:
+    """List the accounts with what is queued, in flight, unclear and spent."""
+    rows = await connection.execute(text(_ACCOUNTS))
+    return [dict(row) for row in rows.mappings()]
+
+
+async def pause_account(connection: AsyncConnection, account_id: int, *, reason: str) -> bool:
+    """Stop every claim of this account; False when it was paused already."""
+    row = await connection.execute(
+        text(
+            f"UPDATE {SCHEMA}.account SET state = 'paused', pause_reason = :reason, paused_at = now()"
+            " WHERE id = :id AND state = 'open' RETURNING id"
+        ),
+        {"id": account_id, "reason": reason},
+    )
+    return row.first() is not None
+
+
+async def resume_account(connection: AsyncConnection, account_id: int) -> bool:
+    """Let claims go on; False when it was not paused."""
+    row = await connection.execute(
+        text(
+            f"UPDATE {SCHEMA}.account SET state = 'open', pause_reason = NULL, paused_at = NULL"
+            " WHERE id = :id AND state = 'paused' RETURNING id"
+        ),
+        {"id": account_id},
+    )
+    return row.first() is not None
+
+
+_CONFIRM: Final[Sequence[str]] = (
+    f"""
+    UPDATE {SCHEMA}.account SET organisation = :organisation
+    WHERE base_url = :base_url AND organisation IS NULL AND NOT EXISTS (
+        SELECT FROM {SCHEMA}.account WHERE base_url = :base_url AND organisation = :organisation)""",
+    f"""
+    UPDATE {SCHEMA}.account SET is_current = false
+    WHERE base_url = :base_url AND is_current AND organisation IS DISTINCT FROM :organisation""",
+    f"""
+    INSERT INTO {SCHEMA}.account (base_url, organisation, max_in_flight, max_requests_per_s, daily_limit_usd)
+    VALUES (:base_url, :organisation, :max_in_flight, :max_requests_per_s, :daily_limit_usd)
+    ON CONFLICT ON CONSTRAINT account_identity_key DO UPDATE SET is_current = true,
+        max_in_flight = excluded.max_in_flight, max_requests_per_s = excluded.max_requests_per_s,
+        daily_limit_usd = excluded.daily_limit_usd""",
+)
+
+_ACCOUNT_ID: Final = (
+    f"SELECT id FROM {SCHEMA}.account WHERE base_url = :base_url AND organisation = :organisation"
+)
+
+_ACCOUNTS: Final = f"""
+SELECT account.id, base_url, organisation, is_current, account.state, pause_reason, paused_at, in_flight,
+    max_in_flight, max_requests_per_s, daily_limit_usd, held_usd,
+    CASE WHEN spend_day = CURRENT_DATE THEN spent_usd ELSE 0 END AS spent_today_usd,
+    (SELECT count(*) FROM {SCHEMA}.job WHERE job.account_id = account.id AND job.state = 'queued') AS queued,
+    (SELECT count(*) FROM {SCHEMA}.attempt
+     WHERE attempt.account_id = account.id AND attempt.state = 'unclear') AS unclear
+FROM {SCHEMA}.account ORDER BY is_current DESC, id
+"""

@@ -1,0 +1,168 @@
+"""Engines for the one database, and the schema's own life: present, migrated, partitioned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import orjson
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from runware_jobs.errors import DatabaseBehind
+
+from .accounts import ensure_installation
+from .tables import SCHEMA
+
+if TYPE_CHECKING:
+    from typing import Any
+
+_PACKAGE: Final = Path(__file__).resolve().parents[1]
+
+
+def sync_url(database_url: str) -> str:
+    """Turn any spelling of a Postgres URL into SQLAlchemy's for psycopg 3."""
+    for prefix in ("postgresql+psycopg://", "postgresql://", "postgres://"):
+        if database_url.startswith(prefix):
+            return "postgresql+psycopg://" + database_url.removeprefix(prefix)
+    return database_url
+
+
+def _dump(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+_OPTIONS: Final[dict[str, Any]] = {
+    "json_serializer": _dump,
+    "json_deserializer": orjson.loads,
+    # A connection that a restarted server or a proxy has dropped is replaced
+    # before it is used, so that a step never fails for a stale socket alone.
+    "pool_pre_ping": True,
+    "pool_timeout": 30,
+}
+
+
+def open_engine(database_url: str, *, pool_size: int) -> AsyncEngine:
+    """Open an engine with at most `pool_size` connections, none of them yet opened."""
+    return create_async_engine(
+        sync_url(database_url),
+        pool_size=pool_size,
+        max_overflow=0,
+        connect_args={"connect_timeout": 10, "application_name": "runware-jobs"},
+        **_OPTIONS,
+    )
+
+
+def _open_sync(database_url: str) -> Engine:
+    return create_engine(sync_url(database_url), connect_args={"connect_timeout": 10}, **_OPTIONS)
+
+
+def migrations_folder() -> Path:
+    """Find the migrations: inside the installed wheel, else at the root of a checkout."""
+    inside = _PACKAGE / "migrations"
+    return inside if inside.is_dir() else _PACKAGE.parent / "migrations"
+
+
+def alembic_config() -> Config:
+    """Configure Alembic without a file, so that it works wherever the package is installed."""
+    config = Config()
+    config.set_main_option("script_location", str(migrations_folder()).replace("%", "%%"))
+    return config
+
+
+def head_revision() -> str:
+    """Name the revision that this code was written for."""
+    head = ScriptDirectory.from_config(alembic_config()).get_current_head()
+    assert head is not None  # noqa: S101  a checkout or wheel without migrations is broken
+    return head
+
+
+def migrate(database_url: str, revision: str = "head") -> tuple[str | None, str | None]:
+    """Bring the schema to `revision` and return the revisions before and after.
+
+    Commits. Safe to run twice, and twice at once. Also makes the event
+    partitions of this and the coming months, and the installation's secret.
+    """
+    engine = _open_sync(database_url)
+    try:
+        with engine.connect() as connection:
+            before = _revision(connection)
+            config = alembic_config()
+            config.attributes["connection"] = connection
+            connection.rollback()
+            if revision == "base" or _is_older(revision, before):
+                command.downgrade(config, revision)
+            else:
+                command.upgrade(config, revision)
+            after = _revision(connection)
+            if after is not None:
+                ensure_event_partitions(connection)
+                ensure_installation(connection)
+            connection.commit()
+        return before, after
+    finally:
+        engine.dispose()
+
+
+def _is_older(revision: str, current: str | None) -> bool:
+    if revision == "head" or current is None or revision == current:
+        return False
+    script = ScriptDirectory.from_config(alembic_config())
+    return any(step.revision == revision for step in script.iterate_revisions(current, "base"))
+
+
+def _revision(connection: Connection) -> str | None:
+    context = MigrationContext.configure(connection, opts={"version_table_schema": SCHEMA})
+    return context.get_current_revision()
+
+
+def ensure_event_partitions(connection: Connection, *, months_ahead: int = 3) -> None:
+    """Make the monthly partitions of `event` from now on; what is there stays.
+
+    Runs in the caller's transaction. A default partition catches what no month
+    has, so that a clock gone wrong costs a slow query, never an event.
+    """
+    months = connection.execute(
+        text(
+            "SELECT date_trunc('month', now()) + make_interval(months => n) AS starts_at,"
+            " date_trunc('month', now()) + make_interval(months => n + 1) AS ends_at"
+            " FROM generate_series(0, :months) AS n"
+        ),
+        {"months": months_ahead},
+    )
+    for starts_at, ends_at in months.all():
+        connection.execute(
+            text(
+                f"CREATE TABLE IF NOT EXISTS {SCHEMA}.event_{starts_at:%Y_%m} PARTITION OF {SCHEMA}.event"
+                f" FOR VALUES FROM ('{starts_at.isoformat()}') TO ('{ends_at.isoformat()}')"
+            )
+        )
+
+
+async def require_schema(connection: AsyncConnection) -> None:
+    """Refuse a database that this code cannot write to.
+
+    A newer schema is fine: migrations keep the code before them running.
+
+    Raises:
+        DatabaseBehind: the schema is missing or older than this code.
+    """
+    current = await connection.run_sync(_revision)
+    known = {step.revision for step in ScriptDirectory.from_config(alembic_config()).walk_revisions()}
+    if current is None:
+        raise DatabaseBehind("The database has no runware_jobs tables: run `runware-jobs migrate`.")
+    if current in known and current != head_revision():
+        raise DatabaseBehind(
+            f"The database is at revision {current}, this code needs {head_revision()}:"
+            " run `runware-jobs migrate`."
+        )
+
+
+def is_unreachable(error: BaseException) -> bool:
+    """Tell whether `error` says that the database could not be reached at all."""
+    return isinstance(error, OperationalError)

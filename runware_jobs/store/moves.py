@@ -1,0 +1,338 @@
+"""Moves carried out: lock what is owned, then write what was decided, in sets.
+
+`lock_*` hands live attempts to the decisions of `core`; `carry_out` writes their
+moves in a fixed number of statements however many there are. Between the two no
+other process can change these rows, and every UPDATE still names the state that it
+expects. The event, and one outbox row for each sink that wants it, are written in
+the same transaction (P4).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import text
+
+from runware_jobs.core.events import DEFAULT_WEBHOOK_EVENTS, FINAL_EVENTS, EventType
+from runware_jobs.core.moves import LiveAttempt, Move
+from runware_jobs.core.states import AttemptState, Billing, JobState, Lane, OnPartial
+
+from .plans import as_json
+from .tables import SCHEMA
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from uuid import UUID
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from .processes import Owner
+
+
+async def lock_owned(
+    connection: AsyncConnection, owner: Owner, task_uuids: Iterable[UUID]
+) -> dict[UUID, LiveAttempt]:
+    """Lock those of `task_uuids` that have not ended and that `owner` still owns.
+
+    What is missing from the answer is not ours any more: stop quietly.
+    """
+    values = {"ids": [str(task) for task in task_uuids], "owner_id": owner.id, "epoch": owner.epoch}
+    where = "attempt.task_uuid = ANY (CAST(:ids AS uuid[])) AND owner_id = :owner_id AND epoch = :epoch"
+    return await _lock(connection, where, values)
+
+
+async def lock_of_jobs(connection: AsyncConnection, job_ids: Iterable[UUID]) -> dict[UUID, LiveAttempt]:
+    """Lock the live attempts of these jobs, whoever owns them."""
+    where = "attempt.job_id = ANY (CAST(:ids AS uuid[]))"
+    return await _lock(connection, where, {"ids": [str(job_id) for job_id in job_ids]})
+
+
+async def _lock(connection: AsyncConnection, where: str, values: dict[str, Any]) -> dict[UUID, LiveAttempt]:
+    rows = await connection.execute(text(_LOCK.format(where=where)), values)
+    return {row["task_uuid"]: _live(row) for row in rows.mappings()}
+
+
+def _live(row: Any) -> LiveAttempt:
+    return LiveAttempt(
+        task_uuid=row["task_uuid"],
+        job_id=row["job_id"],
+        state=AttemptState(row["state"]),
+        run=row["run"],
+        number=row["number"],
+        age_s=float(row["age_s"]),
+        accepted_s=None if row["accepted_s"] is None else float(row["accepted_s"]),
+        was_resent=row["was_resent"],
+        progress=row["progress"],
+        job_state=JobState(row["job_state"]),
+        job_run=row["job_run"],
+        lane=Lane(row["lane"]),
+        model=row["model"],
+        task_type=row["task_type"],
+        attempts=row["attempts"],
+        max_attempts=row["max_attempts"],
+        times_busy=row["times_busy"],
+        results_expected=row["results_expected"],
+        on_partial=OnPartial(row["on_partial"]),
+        known_keys=frozenset(row["known_keys"]),
+        known_successes=row["known_successes"],
+        known_cost_usd=row["cost_usd"],
+    )
+
+
+async def carry_out(connection: AsyncConnection, moves: Sequence[Move]) -> None:
+    """Write `moves`, made from attempts locked in this transaction; does not commit."""
+    moves = [move for move in moves if not move.changes_nothing]
+    if not moves:
+        return
+    rows = as_json([_row(move) for move in moves])
+    await connection.execute(text(_ATTEMPTS), {"moves": rows})
+    results = [row for move in moves for row in _result_rows(move)]
+    if results:
+        await connection.execute(text(_RESULTS), {"results": as_json(results)})
+    await connection.execute(text(_JOBS), {"moves": rows})
+    await announce(connection, [row for move in moves for row in _event_rows(move)])
+    if any(move.attempt_to in _RELEASES for move in moves):
+        await connection.execute(text(_COUNTERS), {"moves": rows})
+    if any(_is_sample(move) for move in moves):
+        await connection.execute(text(_ESTIMATES), {"moves": rows})
+
+
+async def announce(connection: AsyncConnection, events: Sequence[dict[str, Any]]) -> None:
+    """Write events of jobs that this transaction has locked, with their outbox rows.
+
+    Each entry has `job_id`, `type`, `data`, and `back`: how many events of the same
+    job follow it in this call (its `seq` counts back from the job's, raised before).
+    """
+    if events:
+        await connection.execute(
+            text(_EVENTS),
+            {
+                "events": as_json(events),
+                "default_events": sorted(DEFAULT_WEBHOOK_EVENTS),
+                "final_events": sorted(FINAL_EVENTS),
+                "result_event": EventType.JOB_RESULT,
+            },
+        )
+
+
+_RELEASES: Final = frozenset({AttemptState.ENDED, AttemptState.PREPARED})
+
+
+def _is_sample(move: Move) -> bool:
+    return move.attempt_to is AttemptState.ENDED and bool(move.results)
+
+
+def _row(move: Move) -> dict[str, Any]:
+    live = move.live
+    cost = move.cost_usd
+    return {
+        "task_uuid": str(live.task_uuid),
+        "job_id": str(live.job_id),
+        "attempt_from": live.state,
+        "attempt_to": move.attempt_to,
+        "outcome": move.outcome,
+        "attempt_error": move.attempt_error.to_json() if move.attempt_error else None,
+        "settlement": move.settlement,
+        "resent": move.resent,
+        "progress": move.progress,
+        "cost_usd": cost,
+        "cost_added_usd": None if cost is None else cost - (live.known_cost_usd or 0),
+        "job_from": live.job_state,
+        "job_to": move.job_to,
+        "job_error": move.job_error.to_json() if move.job_error else None,
+        "carries_job": live.carries_job,
+        "billing": move.billing,
+        "delay_s": move.delay_s,
+        "busy": move.busy,
+        "events": len(move.events),
+        "is_sample": _is_sample(move),
+        "results": sum(1 for result in move.results if result.succeeded),
+    }
+
+
+def _result_rows(move: Move) -> Iterable[dict[str, Any]]:
+    for result in move.results:
+        yield {
+            "task_uuid": str(move.live.task_uuid),
+            "key": result.key,
+            "job_id": str(move.live.job_id),
+            "run": move.live.run,
+            "position": result.position,
+            "state": "success" if result.succeeded else "error",
+            "item": result.item,
+            "cost_usd": result.cost_usd,
+            "error": result.error.to_json() if result.error else None,
+        }
+
+
+def _event_rows(move: Move) -> Iterable[dict[str, Any]]:
+    for place, event in enumerate(move.events, start=1):
+        yield {
+            "job_id": str(move.live.job_id),
+            "type": event.type,
+            "data": {**event.data, "task_uuid": str(move.live.task_uuid)},
+            "back": len(move.events) - place,
+        }
+
+
+_LOCK: Final = f"""
+SELECT attempt.task_uuid, attempt.job_id, attempt.state, attempt.run, attempt.number, attempt.progress,
+    attempt.cost_usd, attempt.resent_at IS NOT NULL AS was_resent,
+    EXTRACT(EPOCH FROM now() - attempt.submitted_at) AS age_s,
+    EXTRACT(EPOCH FROM now() - attempt.accepted_at) AS accepted_s,
+    job.state AS job_state, job.run AS job_run, job.lane, job.model, job.params ->> 'taskType' AS task_type,
+    job.attempts, job.max_attempts, job.times_busy, job.results_expected, job.on_partial,
+    COALESCE(known.keys, ARRAY[]::text[]) AS known_keys, COALESCE(known.successes, 0) AS known_successes
+FROM {SCHEMA}.attempt JOIN {SCHEMA}.job ON job.id = attempt.job_id
+LEFT JOIN LATERAL (
+    SELECT array_agg(key) AS keys, count(*) FILTER (WHERE result.state = 'success') AS successes
+    FROM {SCHEMA}.result WHERE result.task_uuid = attempt.task_uuid) AS known ON true
+WHERE attempt.state <> '{AttemptState.ENDED}' AND {{where}}
+ORDER BY job.id
+FOR UPDATE OF job, attempt
+"""
+
+_MOVES: Final = """
+WITH move AS (
+    SELECT * FROM jsonb_to_recordset(CAST(:moves AS jsonb)) AS move(
+        task_uuid uuid, job_id uuid, attempt_from text, attempt_to text, outcome text, attempt_error jsonb,
+        settlement jsonb, resent boolean, progress smallint, cost_usd numeric, cost_added_usd numeric,
+        job_from text, job_to text, job_error jsonb, carries_job boolean, billing text,
+        delay_s double precision, busy boolean, events integer, is_sample boolean, results integer)
+)
+"""
+
+_ATTEMPTS: Final = f"""{_MOVES}
+UPDATE {SCHEMA}.attempt SET
+    state = COALESCE(move.attempt_to, attempt.state),
+    outcome = COALESCE(move.outcome, attempt.outcome),
+    error = COALESCE(NULLIF(move.attempt_error, 'null'), attempt.error),
+    progress = COALESCE(move.progress, attempt.progress),
+    cost_usd = COALESCE(move.cost_usd, attempt.cost_usd),
+    settlement = attempt.settlement || CASE WHEN NULLIF(move.settlement, 'null') IS NULL THEN CAST('[]' AS jsonb)
+        ELSE jsonb_build_array(move.settlement || jsonb_build_object('at', now())) END,
+    resent_at = CASE move.resent WHEN true THEN now() WHEN false THEN NULL ELSE attempt.resent_at END,
+    accepted_at = CASE WHEN move.attempt_to = '{AttemptState.ACCEPTED}' OR move.results > 0
+        THEN COALESCE(attempt.accepted_at, now()) ELSE attempt.accepted_at END,
+    finished_at = CASE WHEN move.attempt_to = '{AttemptState.ENDED}' THEN now() END,
+    owner_id = CASE WHEN move.attempt_to IN ('{AttemptState.ENDED}', '{AttemptState.PREPARED}') THEN NULL
+        ELSE attempt.owner_id END,
+    epoch = CASE WHEN move.attempt_to IN ('{AttemptState.ENDED}', '{AttemptState.PREPARED}') THEN NULL
+        ELSE attempt.epoch END
+FROM move WHERE attempt.task_uuid = move.task_uuid AND attempt.state = move.attempt_from
+"""
+
+_RESULTS: Final = f"""
+INSERT INTO {SCHEMA}.result (task_uuid, key, job_id, run, position, state, item, cost_usd, error)
+SELECT task_uuid, key, job_id, run, position, state, item, cost_usd, NULLIF(error, 'null')
+FROM jsonb_to_recordset(CAST(:results AS jsonb)) AS result(
+    task_uuid uuid, key text, job_id uuid, run smallint, position smallint, state text, item jsonb,
+    cost_usd numeric, error jsonb)
+ON CONFLICT DO NOTHING
+"""
+
+_JOBS: Final = f"""{_MOVES}
+UPDATE {SCHEMA}.job SET
+    state = COALESCE(move.job_to, job.state),
+    seq = job.seq + move.events,
+    error = CASE WHEN move.job_to IS NOT NULL THEN NULLIF(move.job_error, 'null') ELSE job.error END,
+    progress = CASE WHEN move.carries_job THEN COALESCE(move.progress, job.progress) ELSE job.progress END,
+    billing = CASE
+        WHEN move.billing = '{Billing.NONE}' AND job.cost_usd > 0 THEN job.billing
+        ELSE COALESCE(move.billing, job.billing) END,
+    cost_usd = CASE WHEN move.cost_added_usd IS NULL THEN job.cost_usd
+        ELSE COALESCE(job.cost_usd, 0) + move.cost_added_usd END,
+    run_at = CASE WHEN move.delay_s IS NULL THEN job.run_at ELSE now() + make_interval(secs => move.delay_s) END,
+    times_busy = CASE WHEN move.busy THEN LEAST(job.times_busy + 1, 1000)
+        WHEN move.attempt_to IS NULL THEN job.times_busy ELSE 0 END,
+    submitted_at = CASE WHEN move.attempt_to = '{AttemptState.ACCEPTED}' OR move.job_to = '{JobState.SUCCEEDED}'
+        THEN COALESCE(job.submitted_at, now()) ELSE job.submitted_at END,
+    finished_at = CASE WHEN move.job_to IN ('{JobState.SUCCEEDED}', '{JobState.FAILED}', '{JobState.CANCELED}')
+        THEN now() ELSE job.finished_at END
+FROM move WHERE job.id = move.job_id AND job.state = move.job_from
+"""
+
+_EVENTS: Final = f"""
+WITH item AS (
+    SELECT * FROM jsonb_to_recordset(CAST(:events AS jsonb)) AS item(
+        job_id uuid, type text, data jsonb, back integer)
+),
+told AS (
+    INSERT INTO {SCHEMA}.event (id, type, tenant, job_id, batch_id, run, seq, data)
+    SELECT gen_random_uuid(), item.type, job.tenant, job.id, job.batch_id, job.run, job.seq - item.back, item.data
+    FROM item JOIN {SCHEMA}.job ON job.id = item.job_id
+    RETURNING id, created_at, type, tenant, job_id, run
+)
+INSERT INTO {SCHEMA}.outbox (sink, event_id, event_created_at, job_id, endpoint_id, url)
+SELECT 'webhook', told.id, told.created_at, told.job_id, endpoint.id, endpoint.url
+FROM told JOIN {SCHEMA}.endpoint ON endpoint.tenant = told.tenant AND endpoint.is_enabled
+WHERE endpoint.url IS NOT NULL AND told.type = ANY (
+    CASE WHEN endpoint.events = '{{}}' THEN CAST(:default_events AS text[]) ELSE endpoint.events END)
+UNION ALL
+SELECT 'webhook', told.id, told.created_at, told.job_id, endpoint.id, job.webhook_url
+FROM told JOIN {SCHEMA}.job ON job.id = told.job_id AND job.webhook_url IS NOT NULL
+JOIN {SCHEMA}.endpoint ON endpoint.tenant = told.tenant AND endpoint.url IS NULL
+WHERE told.type = ANY (CAST(:default_events AS text[]))
+UNION ALL
+SELECT 'link', told.id, told.created_at, told.job_id, NULL, NULL
+FROM told JOIN {SCHEMA}.job ON job.id = told.job_id AND (job.link IS NOT NULL OR job.link_error IS NOT NULL)
+WHERE told.type = ANY (CAST(:final_events AS text[])) AND told.run = 1
+UNION ALL
+SELECT 'signal', told.id, told.created_at, told.job_id, NULL, NULL FROM told
+WHERE EXISTS (
+    SELECT FROM {SCHEMA}.process WHERE stopped_at IS NULL
+    AND CASE WHEN told.type = :result_event THEN 'on_result' ELSE 'on_state' END = ANY (signals))
+"""
+
+# Whoever ends or gives back an attempt frees its places and settles its hold. Last
+# in the transaction, account before buckets: a claim takes them in the same order.
+_COUNTERS: Final = f"""{_MOVES},
+freed AS (
+    SELECT job.account_id, job.bucket_id, job.batch_id, move.cost_added_usd, attempt.hold_usd,
+        attempt.cost_usd
+    FROM move JOIN {SCHEMA}.attempt USING (task_uuid) JOIN {SCHEMA}.job ON job.id = move.job_id
+    WHERE move.attempt_to IN ('{AttemptState.ENDED}', '{AttemptState.PREPARED}')
+      AND move.attempt_from <> '{AttemptState.PREPARED}'
+),
+account AS (
+    UPDATE {SCHEMA}.account SET in_flight = GREATEST(0, in_flight - total.jobs),
+        held_usd = GREATEST(0, held_usd - total.held),
+        spent_usd = CASE WHEN spend_day = CURRENT_DATE THEN spent_usd ELSE 0 END + total.spent,
+        spend_day = CURRENT_DATE
+    FROM (SELECT account_id, count(*) AS jobs, COALESCE(sum(hold_usd), 0) AS held,
+              COALESCE(sum(cost_usd), 0) AS spent FROM freed GROUP BY account_id) AS total
+    WHERE account.id = total.account_id
+),
+bucket AS (
+    UPDATE {SCHEMA}.bucket SET in_flight = GREATEST(0, in_flight - total.jobs)
+    FROM (SELECT bucket_id, count(*) AS jobs FROM freed GROUP BY bucket_id) AS total
+    WHERE bucket.id = total.bucket_id
+)
+UPDATE {SCHEMA}.batch SET held_usd = GREATEST(0, held_usd - total.held), spent_usd = spent_usd + total.spent
+FROM (SELECT batch_id, COALESCE(sum(hold_usd), 0) AS held, COALESCE(sum(cost_usd), 0) AS spent FROM freed
+      WHERE batch_id IS NOT NULL GROUP BY batch_id) AS total
+WHERE batch.id = total.batch_id AND (total.held > 0 OR total.spent > 0)
+"""
+
+# A running mean that forgets: the newest 50 samples weigh most, so that a model that
+# became faster is polled earlier within minutes. The row of size '' holds the price.
+_ESTIMATES: Final = f"""{_MOVES},
+sample AS (
+    SELECT job.model, size.name AS size, count(*) AS samples,
+        avg(EXTRACT(EPOCH FROM attempt.finished_at - attempt.accepted_at)) AS duration_s,
+        avg(attempt.cost_usd / NULLIF(move.results, 0)) AS cost_usd
+    FROM move JOIN {SCHEMA}.attempt USING (task_uuid) JOIN {SCHEMA}.job ON job.id = move.job_id
+    CROSS JOIN LATERAL (SELECT DISTINCT unnest(ARRAY['', attempt.size]) AS name) AS size
+    WHERE move.is_sample AND move.results > 0 AND attempt.accepted_at IS NOT NULL
+    GROUP BY job.model, size.name
+)
+INSERT INTO {SCHEMA}.estimate AS estimate (model, size, samples, duration_s, cost_usd)
+SELECT model, size, samples, duration_s, cost_usd FROM sample ORDER BY model, size
+ON CONFLICT (model, size) DO UPDATE SET
+    samples = LEAST(estimate.samples + excluded.samples, 50),
+    duration_s = estimate.duration_s + (excluded.duration_s - estimate.duration_s)
+        * excluded.samples / LEAST(estimate.samples + excluded.samples, 50),
+    cost_usd = COALESCE(estimate.cost_usd + (excluded.cost_usd - estimate.cost_usd)
+        * excluded.samples / LEAST(estimate.samples + excluded.samples, 50), excluded.cost_usd, estimate.cost_usd),
+    updated_at = now()
+"""

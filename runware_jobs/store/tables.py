@@ -1,0 +1,513 @@
+"""The tables, their constraints and their indexes; Alembic's migrations make the same.
+
+Everything lives in the schema `runware_jobs`, beside a host application's own
+tables. Constraints repeat the rules of `core.states`; each index names the query
+it serves. Money is numeric, never float; every time is Postgres' own `now()`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP
+
+from runware_jobs.core.states import FINAL, AttemptEnd, AttemptState, Billing, JobState, Kind, Lane, OnPartial
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SCHEMA: Final = "runware_jobs"
+
+metadata = MetaData(
+    schema=SCHEMA,
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "fk": "%(table_name)s_%(column_0_name)s_fkey",
+        "uq": "%(table_name)s_%(column_0_name)s_key",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+        "ix": "%(table_name)s_%(column_0_name)s_idx",
+    },
+)
+
+
+def _when(name: str, *, nullable: bool = True) -> Column[object]:
+    """Make a time column; one that may not be null defaults to now()."""
+    default = None if nullable else text("now()")
+    return Column(name, TIMESTAMP(timezone=True), nullable=nullable, server_default=default)
+
+
+def _money(name: str, *, nullable: bool = True) -> Column[object]:
+    return Column(name, Numeric(14, 6), nullable=nullable, server_default=None if nullable else text("0"))
+
+
+def _one_of(column: str, values: Iterable[str]) -> CheckConstraint:
+    allowed = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({allowed})", name=column)
+
+
+def _count(name: str) -> Column[int]:
+    return Column(name, Integer, nullable=False, server_default=text("0"))
+
+
+_FINAL_SQL = ", ".join(f"'{state}'" for state in JobState if state in FINAL)
+
+installation = Table(
+    "installation",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False, server_default=text("1")),
+    # Task UUIDs and callback tokens derive from it; losing it means that a resend
+    # is a new task, so it lives in the same backup as the jobs.
+    Column("secret", LargeBinary, nullable=False),
+    _when("created_at", nullable=False),
+    CheckConstraint("id = 1", name="single_row"),
+    CheckConstraint("octet_length(secret) = 32", name="secret_length"),
+    comment="One row: the secret that names are derived from.",
+)
+
+account = Table(
+    "account",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("base_url", Text, nullable=False),
+    # NULL until the first worker with this base URL has asked the platform who it is.
+    Column("organisation", Text),
+    Column("is_current", Boolean, nullable=False, server_default=text("true")),
+    Column("state", Text, nullable=False, server_default=text("'open'")),
+    Column("pause_reason", Text),
+    _when("paused_at"),
+    _count("in_flight"),
+    Column("max_in_flight", Integer, nullable=False, server_default=text("16")),
+    Column("max_requests_per_s", Double, nullable=False, server_default=text("5")),
+    Column("lane_limits", JSONB, nullable=False, server_default=text("'{}'")),
+    # A token bucket: `tokens` as of `tokens_at`, refilled by arithmetic when debited.
+    Column("tokens", Double, nullable=False, server_default=text("0")),
+    _when("tokens_at", nullable=False),
+    _money("daily_limit_usd"),
+    Column("spend_day", Date, nullable=False, server_default=text("CURRENT_DATE")),
+    _money("spent_usd", nullable=False),
+    _money("held_usd", nullable=False),
+    _when("created_at", nullable=False),
+    UniqueConstraint(
+        "base_url", "organisation", name="account_identity_key", postgresql_nulls_not_distinct=True
+    ),
+    _one_of("state", ("open", "paused")),
+    CheckConstraint("(state = 'paused') = (pause_reason IS NOT NULL)", name="pause"),
+    CheckConstraint("in_flight >= 0", name="in_flight"),
+    CheckConstraint("max_in_flight > 0 AND max_requests_per_s > 0", name="limits"),
+    # Which account a producer's job belongs to.
+    Index("account_current_idx", "base_url", unique=True, postgresql_where=text("is_current")),
+    comment="Whom we work for: a base URL and an organisation, with its limits and its spend.",
+)
+
+tenant = Table(
+    "tenant",
+    metadata,
+    Column("name", Text, primary_key=True),
+    _money("budget_usd"),
+    _money("spent_usd", nullable=False),
+    _money("held_usd", nullable=False),
+    _when("created_at", nullable=False),
+    comment="Tenants that something is set for; a job may name any other.",
+)
+
+batch = Table(
+    "batch",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("name", Text, nullable=False, server_default=text("''")),
+    Column("state", Text, nullable=False, server_default=text("'open'")),
+    Column("pause_reason", Text),
+    _money("budget_usd"),
+    _money("spent_usd", nullable=False),
+    _money("held_usd", nullable=False),
+    _when("created_at", nullable=False),
+    # Set when its producer has enqueued everything; a batch completes only then.
+    _when("sealed_at"),
+    _when("finished_at"),
+    _one_of("state", ("open", "paused", "canceled")),
+    CheckConstraint("(state = 'paused') = (pause_reason IS NOT NULL)", name="pause"),
+    CheckConstraint("budget_usd IS NULL OR budget_usd > 0", name="budget"),
+    Index("batch_tenant_idx", "tenant", "created_at"),  # list of a tenant's batches
+    comment="Jobs that were enqueued together, with one budget.",
+)
+
+bucket = Table(
+    "bucket",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("account_id", BigInteger, ForeignKey(account.c.id), nullable=False),
+    Column("lane", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("tenant", Text, nullable=False),
+    Column("batch_id", Uuid, ForeignKey(batch.c.id, ondelete="CASCADE")),
+    Column("priority", SmallInteger, nullable=False),
+    Column("state", Text, nullable=False, server_default=text("'open'")),
+    Column("pause_reason", Text),
+    _when("paused_at"),
+    _count("in_flight"),
+    Column("max_in_flight", Integer),
+    _when("last_served_at"),
+    _when("created_at", nullable=False),
+    UniqueConstraint(
+        "account_id",
+        "lane",
+        "model",
+        "tenant",
+        "batch_id",
+        "priority",
+        name="bucket_identity_key",
+        postgresql_nulls_not_distinct=True,
+    ),
+    _one_of("lane", Lane),
+    _one_of("state", ("open", "paused")),
+    CheckConstraint("(state = 'paused') = (pause_reason IS NOT NULL)", name="pause"),
+    CheckConstraint("priority BETWEEN 0 AND 9", name="priority"),
+    CheckConstraint("in_flight >= 0", name="in_flight"),
+    # A claim walks open buckets: priority, then least recently served.
+    Index(
+        "bucket_walk_idx", "account_id", "priority", "last_served_at", postgresql_where=text("state = 'open'")
+    ),
+    Index("bucket_batch_idx", "batch_id", postgresql_where=text("batch_id IS NOT NULL")),
+    comment="What queued jobs hang on: pauses, limits and turns touch this row, never the jobs.",
+)
+
+process = Table(
+    "process",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("account_id", BigInteger, ForeignKey(account.c.id)),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    # Raised by whoever adopts from it: a paused process that wakes up owns nothing.
+    Column("epoch", Integer, nullable=False, server_default=text("1")),
+    Column("is_clock", Boolean, nullable=False, server_default=text("false")),
+    # Signals this process has receivers for: moves leave an outbox row only then.
+    Column("signals", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    _when("started_at", nullable=False),
+    _when("heartbeat_at", nullable=False),
+    _when("stopped_at"),
+    # Who is alive, and whose lease has lapsed.
+    Index("process_alive_idx", "heartbeat_at", postgresql_where=text("stopped_at IS NULL")),
+    comment="One lease per process: a heartbeat, and an epoch that guards every move.",
+)
+
+job = Table(
+    "job",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default=text("'queued'")),
+    Column("tenant", Text, nullable=False),
+    Column("account_id", BigInteger, ForeignKey(account.c.id), nullable=False),
+    Column("bucket_id", BigInteger, ForeignKey(bucket.c.id), nullable=False),
+    Column("batch_id", Uuid, ForeignKey(batch.c.id, ondelete="CASCADE")),
+    Column("custom_id", Text),
+    Column("lane", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("params", JSONB, nullable=False),
+    Column("priority", SmallInteger, nullable=False),
+    Column("run", SmallInteger, nullable=False, server_default=text("1")),
+    _count("seq"),
+    Column("attempts", SmallInteger, nullable=False, server_default=text("0")),
+    Column("max_attempts", SmallInteger, nullable=False),
+    Column("times_busy", SmallInteger, nullable=False, server_default=text("0")),
+    Column("results_expected", SmallInteger, nullable=False, server_default=text("1")),
+    Column("on_partial", Text, nullable=False, server_default=text("'succeed'")),
+    Column("progress", SmallInteger),
+    Column("billing", Text, nullable=False, server_default=text("'none'")),
+    _money("cost_usd"),
+    Column("error", JSONB),
+    Column("idempotency_key", Text),
+    Column("request_hash", LargeBinary, nullable=False),
+    Column("external_id", Text),
+    Column("alias", Text),
+    Column("metadata", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("tags", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("webhook_url", Text),
+    Column("link", JSONB),
+    Column("link_error", JSONB),
+    Column("canvas", JSONB),
+    _when("run_at", nullable=False),
+    _when("start_deadline_at"),
+    _when("deadline_at"),
+    _when("eta_at"),
+    _when("created_at", nullable=False),
+    _when("submitted_at"),
+    _when("finished_at"),
+    _one_of("kind", Kind),
+    _one_of("state", JobState),
+    _one_of("lane", Lane),
+    _one_of("billing", Billing),
+    _one_of("on_partial", OnPartial),
+    CheckConstraint("priority BETWEEN 0 AND 9", name="priority"),
+    CheckConstraint("progress BETWEEN 0 AND 100", name="progress"),
+    CheckConstraint("max_attempts BETWEEN 1 AND 100 AND run >= 1", name="counts"),
+    CheckConstraint(f"(state IN ({_FINAL_SQL})) = (finished_at IS NOT NULL)", name="finished"),
+    CheckConstraint("state <> 'failed' OR error IS NOT NULL", name="failed_says_why"),
+    # The claim takes the oldest due jobs of one bucket.
+    Index("job_claim_idx", "bucket_id", "run_at", "id", postgresql_where=text("state = 'queued'")),
+    Index("job_tenant_idx", "tenant", "created_at", "id"),  # list of jobs, newest first
+    Index("job_batch_idx", "batch_id", "state", postgresql_where=text("batch_id IS NOT NULL")),  # counts
+    Index("job_tags_idx", "tags", postgresql_using="gin", postgresql_where=text("tags <> '{}'")),
+    Index(
+        "job_idempotency_idx",
+        "tenant",
+        "idempotency_key",
+        unique=True,
+        postgresql_where=text("idempotency_key IS NOT NULL"),
+    ),
+    Index(
+        "job_external_idx",
+        "tenant",
+        "external_id",
+        unique=True,
+        postgresql_where=text("external_id IS NOT NULL"),
+    ),
+    Index("job_alias_idx", "tenant", "alias", unique=True, postgresql_where=text("alias IS NOT NULL")),
+    # Deadlines that have passed.
+    Index(
+        "job_deadline_idx",
+        text("LEAST(deadline_at, CASE WHEN state = 'queued' THEN start_deadline_at END)"),
+        postgresql_where=text(
+            "finished_at IS NULL AND (deadline_at IS NOT NULL OR start_deadline_at IS NOT NULL)"
+        ),
+    ),
+    Index("job_finished_idx", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),  # prune
+    comment="What a producer asked for, and where it stands.",
+)
+
+attempt = Table(
+    "attempt",
+    metadata,
+    Column("task_uuid", Uuid, primary_key=True),
+    Column("job_id", Uuid, ForeignKey(job.c.id, ondelete="CASCADE"), nullable=False),
+    Column("run", SmallInteger, nullable=False),
+    Column("number", SmallInteger, nullable=False),
+    Column("account_id", BigInteger, ForeignKey(account.c.id), nullable=False),
+    Column("state", Text, nullable=False),
+    Column("outcome", Text),
+    Column("owner_id", BigInteger, ForeignKey(process.c.id)),
+    Column("epoch", Integer),
+    _when("send_before"),
+    Column("size", Text, nullable=False, server_default=text("''")),
+    Column("progress", SmallInteger),
+    Column("error", JSONB),
+    _money("cost_usd"),
+    _money("hold_usd"),
+    # Steps of a settlement, in order: what was asked, when, what came back.
+    Column("settlement", JSONB, nullable=False, server_default=text("'[]'")),
+    _when("resent_at"),
+    _when("created_at", nullable=False),
+    _when("submitted_at"),
+    _when("accepted_at"),
+    _when("finished_at"),
+    UniqueConstraint("job_id", "run", "number", name="attempt_number_key"),
+    _one_of("state", AttemptState),
+    _one_of("outcome", AttemptEnd),
+    CheckConstraint("(state = 'ended') = (outcome IS NOT NULL)", name="ended"),
+    CheckConstraint("(state = 'ended') = (finished_at IS NOT NULL)", name="finished"),
+    CheckConstraint("state <> 'sending' OR send_before IS NOT NULL", name="fenced"),
+    CheckConstraint("(owner_id IS NULL) = (epoch IS NULL)", name="owned"),
+    # Never a second task of a job while the first could be alive (P2).
+    Index("attempt_alive_idx", "job_id", unique=True, postgresql_where=text("state <> 'ended'")),
+    # What a process owns; what a lapsed one left behind; what nobody owns.
+    Index(
+        "attempt_owner_idx",
+        "account_id",
+        "owner_id",
+        postgresql_where=text("state NOT IN ('prepared', 'ended')"),
+    ),
+    comment="One Runware task of a job. Its UUID is committed before the first byte leaves.",
+)
+
+result = Table(
+    "result",
+    metadata,
+    Column("task_uuid", Uuid, ForeignKey(attempt.c.task_uuid, ondelete="CASCADE"), nullable=False),
+    # resultIndex, else the media UUID, else the place in the complete answer.
+    Column("key", Text, nullable=False),
+    Column("job_id", Uuid, ForeignKey(job.c.id, ondelete="CASCADE"), nullable=False),
+    Column("run", SmallInteger, nullable=False),
+    Column("position", SmallInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("item", JSONB, nullable=False),
+    _money("cost_usd"),
+    Column("error", JSONB),
+    Column("archived_url", Text),
+    _when("created_at", nullable=False),
+    PrimaryKeyConstraint("task_uuid", "key"),
+    _one_of("state", ("success", "error")),
+    CheckConstraint("(state = 'error') = (error IS NOT NULL)", name="error_says_why"),
+    Index("result_job_idx", "job_id", "run", "position"),  # a job's results in order
+    comment="One item as the platform returned it, with its own state and cost.",
+)
+
+event = Table(
+    "event",
+    metadata,
+    Column("id", Uuid, nullable=False),
+    _when("created_at", nullable=False),
+    Column("type", Text, nullable=False),
+    Column("tenant", Text, nullable=False),
+    Column("job_id", Uuid),
+    Column("batch_id", Uuid),
+    Column("run", SmallInteger),
+    Column("seq", Integer, nullable=False, server_default=text("0")),
+    Column("data", JSONB, nullable=False, server_default=text("'{}'")),
+    PrimaryKeyConstraint("id", "created_at"),
+    Index("event_job_idx", "job_id", "seq"),  # a job's events in order
+    comment="What happened, written in the transaction of the move. Partitioned by month.",
+    postgresql_partition_by="RANGE (created_at)",
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("sink", Text, nullable=False),
+    Column("event_id", Uuid, nullable=False),
+    Column("event_created_at", TIMESTAMP(timezone=True), nullable=False),
+    Column("job_id", Uuid),
+    Column("endpoint_id", Uuid),
+    Column("url", Text),
+    Column("attempts", SmallInteger, nullable=False, server_default=text("0")),
+    # A claim pushes it ahead: a deliverer that dies leaves the row to the next one.
+    _when("due_at", nullable=False),
+    Column("is_dead", Boolean, nullable=False, server_default=text("false")),
+    _one_of("sink", ("webhook", "link", "signal")),
+    CheckConstraint("sink <> 'webhook' OR endpoint_id IS NOT NULL", name="webhook_is_signed"),
+    Index("outbox_due_idx", "sink", "due_at", postgresql_where=text("NOT is_dead")),  # what is due for a sink
+    Index("outbox_job_idx", "job_id", "sink", "id"),  # is something earlier of this job still to leave?
+    comment="What has to leave because of an event, one row per sink; deleted when done.",
+)
+
+endpoint = Table(
+    "endpoint",
+    metadata,
+    Column("id", Uuid, primary_key=True, server_default=text("gen_random_uuid()")),
+    Column("tenant", Text, nullable=False),
+    # NULL: the tenant's default, whose secret signs for the `webhook_url` of single jobs.
+    Column("url", Text),
+    Column("events", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("secrets", ARRAY(LargeBinary), nullable=False),
+    Column("is_enabled", Boolean, nullable=False, server_default=text("true")),
+    Column("disabled_reason", Text),
+    _when("failing_since"),
+    _when("created_at", nullable=False),
+    _when("rotated_at"),
+    CheckConstraint("cardinality(secrets) BETWEEN 1 AND 3", name="secrets"),
+    CheckConstraint("is_enabled OR disabled_reason IS NOT NULL", name="disabled"),
+    Index("endpoint_default_idx", "tenant", unique=True, postgresql_where=text("url IS NULL")),
+    Index(
+        "endpoint_tenant_idx", "tenant", postgresql_where=text("is_enabled AND url IS NOT NULL")
+    ),  # fan-out
+    comment="Where webhooks go, and the encrypted secrets that sign them.",
+)
+
+delivery = Table(
+    "delivery",
+    metadata,
+    Column("id", Uuid, primary_key=True, server_default=text("gen_random_uuid()")),
+    Column("event_id", Uuid, nullable=False),
+    Column("event_created_at", TIMESTAMP(timezone=True), nullable=False),
+    Column("tenant", Text, nullable=False),
+    Column("job_id", Uuid),
+    Column("endpoint_id", Uuid, ForeignKey(endpoint.c.id, ondelete="CASCADE"), nullable=False),
+    Column("url", Text, nullable=False),
+    Column("number", SmallInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("status_code", SmallInteger),
+    Column("reason", Text),
+    Column("duration_ms", Integer, nullable=False),
+    Column("answer", Text, nullable=False, server_default=text("''")),
+    _when("created_at", nullable=False),
+    _when("next_at"),
+    _one_of("state", ("delivered", "failed", "dead")),
+    Index("delivery_tenant_idx", "tenant", "created_at"),  # the delivery log
+    Index("delivery_endpoint_idx", "endpoint_id", "created_at"),
+    comment="One try to deliver a webhook: when, how long, what was answered.",
+)
+
+input_ = Table(
+    "input",
+    metadata,
+    Column("account_id", BigInteger, ForeignKey(account.c.id), nullable=False),
+    Column("tenant", Text, nullable=False),
+    Column("sha256", LargeBinary, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Column("media_type", Text, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    # What the platform calls it, once it was uploaded, and for how long we rely on that.
+    Column("media_uuid", Text),
+    _when("uploaded_at"),
+    _when("expires_at"),
+    _when("created_at", nullable=False),
+    PrimaryKeyConstraint("account_id", "tenant", "sha256"),
+    CheckConstraint("octet_length(sha256) = 32 AND size_bytes = octet_length(content)", name="content"),
+    comment="A large input, stored once by content hash and uploaded once.",
+)
+
+tombstone = Table(
+    "tombstone",
+    metadata,
+    Column("tenant", Text, nullable=False),
+    Column("key_kind", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("request_hash", LargeBinary, nullable=False),
+    Column("job_id", Uuid, nullable=False),
+    Column("final_state", Text, nullable=False),
+    _when("created_at", nullable=False),
+    PrimaryKeyConstraint("tenant", "key_kind", "key"),
+    _one_of("key_kind", ("idempotency_key", "external_id", "alias")),
+    comment="A key whose job was pruned: a replay is told so and never runs again.",
+)
+
+estimate = Table(
+    "estimate",
+    metadata,
+    Column("model", Text, nullable=False),
+    Column("size", Text, nullable=False),
+    Column("samples", Integer, nullable=False),
+    Column("duration_s", Double, nullable=False),
+    _money("cost_usd"),
+    _when("updated_at", nullable=False),
+    PrimaryKeyConstraint("model", "size"),
+    comment="What was learned of a model and size: when to poll, what to hold.",
+)
+
+api_key = Table(
+    "api_key",
+    metadata,
+    Column("id", Uuid, primary_key=True, server_default=text("gen_random_uuid()")),
+    Column("name", Text, nullable=False),
+    Column("tenant", Text, nullable=False),
+    Column("scopes", ARRAY(Text), nullable=False),
+    Column("key_hash", LargeBinary, nullable=False, unique=True),
+    _when("created_at", nullable=False),
+    _when("revoked_at"),
+    CheckConstraint("scopes <@ ARRAY['enqueue', 'read', 'admin'] AND cardinality(scopes) > 0", name="scopes"),
+    comment="Keys of our own HTTP API, hashed.",
+)
