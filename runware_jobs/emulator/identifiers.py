@@ -1,0 +1,34 @@
+"""Identifiers and numbers derived from others, so that a restart or a second run makes the same ones."""
+
+from __future__ import annotations
+
+import re
+from hashlib import blake2b
+
+_UUID_V4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE)
+_VARIANTS = "89ab"
+
+
+def is_uuid_v4(value: object) -> bool:
+    return isinstance(value, str) and _UUID_V4.fullmatch(value) is not None
+
+
+def derived_uuid(*parts: object) -> str:
+    """A v4-shaped UUID that depends on the parts only."""
+    digest = _digest(parts).hex()
+    variant = _VARIANTS[int(digest[16], 16) & 3]
+    return f"{digest[:8]}-{digest[8:12]}-4{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
+
+
+def derived_fraction(*parts: object) -> float:
+    """A number in [0, 1) that depends on the parts only."""
+    return int.from_bytes(_digest(parts)[:7]) / (1 << 56)
+
+
+def derived_int(limit: int, *parts: object) -> int:
+    """An integer in [0, limit) that depends on the parts only."""
+    return int.from_bytes(_digest(parts)[:8]) % limit
+
+
+def _digest(parts: tuple[object, ...]) -> bytes:
+    return blake2b("\0".join(map(str, parts)).encode(), digest_size=16).digest()

@@ -1,0 +1,1 @@
+"""Pictures drawn from a prompt and a seed: the same bytes for the same words, seed and size."""
