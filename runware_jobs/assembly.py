@@ -15,11 +15,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import structlog
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
 
+from .archive import open_archive
 from .client import Runware, RunwareError
 from .core.identity import organisation_of_key
 from .core.signing import Vault
-from .errors import SettingsError
+from .errors import DatabaseBehind, SettingsError
 from .settings import PLATFORM_HTTP_URL
 from .steps.context import Context, Tempo
 from .store import accounts, processes
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
+    from .archive import Archive
     from .settings import Settings
     from .steps.context import PublishLink, SendSignal
 
@@ -110,6 +114,32 @@ def _key_of_home(folder: Path) -> str:
     return path.read_text().strip()
 
 
+def check_schema(services: Services) -> None:
+    """Refuse a database that this code cannot write to, before anything starts.
+
+    Raises:
+        DatabaseBehind: the schema is missing or old, or the database does not answer.
+    """
+
+    async def check() -> None:
+        engine = open_engine(services.database_url, pool_size=1)
+        try:
+            async with engine.connect() as connection:
+                await require_schema(connection)
+        except OperationalError as error:
+            raise DatabaseBehind(
+                f"The database at {masked(services.database_url)} does not answer: {_first_line(error)}"
+            ) from None
+        finally:
+            await engine.dispose()
+
+    asyncio.run(check())
+
+
+def _first_line(error: OperationalError) -> str:
+    return str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else "no reason given"
+
+
 def vault_of(services: Services) -> Vault | None:
     """Make the vault of webhook secrets; None without a key."""
     return Vault(services.secret_key) if services.secret_key else None
@@ -150,11 +180,23 @@ def celery_broker(broker_url: str) -> dict[str, Any]:
     }
 
 
+def require_key(settings: Settings) -> None:
+    """Refuse to call the platform without a key.
+
+    Raises:
+        SettingsError: there is none, and what would be called is no emulator.
+    """
+    if settings.api_key is None and settings.is_platform:
+        raise SettingsError(
+            "RUNWARE_API_KEY is not set: the worker needs it to call the platform."
+            " To try without one: `runware-jobs demo`, or RUNWARE_JOBS_HTTP_BASE_URL of an emulator"
+        )
+
+
 def _make_client(settings: Settings) -> Runware:
     milliseconds = 1000
     key = settings.api_key.get_secret_value() if settings.api_key else None
-    if key is None and settings.is_platform:
-        raise SettingsError("RUNWARE_API_KEY is not set: the worker needs it to call the platform")
+    require_key(settings)
     return Runware(
         api_key=key or EMULATOR_KEY,
         transport=settings.transport,
@@ -221,8 +263,8 @@ async def open_worker(
     client = _make_client(settings)
     try:
         async with (
-            client,
             WebhookSender(allow_private=settings.allow_private_webhooks) as sender,
+            _archive_of(settings) as archive,
         ):
             async with engine.begin() as connection:
                 await require_schema(connection)
@@ -251,6 +293,7 @@ async def open_worker(
                 client=client,
                 sender=sender,
                 vault=vault_of(services),
+                archive=archive,
                 owner=owner,
                 secret=secret,
                 tempo=_tempo(settings),
@@ -259,7 +302,18 @@ async def open_worker(
                 publish_link=publish_link,
             )
     finally:
+        await client.close()
         await engine.dispose()
+
+
+@asynccontextmanager
+async def _archive_of(settings: Settings) -> AsyncIterator[Archive | None]:
+    """Open the archive when there is one. An emulator's assets lie on loopback, which is then allowed."""
+    if settings.archive_url is None:
+        yield None
+        return
+    async with open_archive(settings.archive_url, allow_private=not settings.is_platform) as archive:
+        yield archive
 
 
 def _tempo(settings: Settings) -> Tempo:
@@ -279,8 +333,6 @@ def _tempo(settings: Settings) -> Tempo:
 
 def masked(url: str) -> str:
     """Give a URL fit for a log: without its password."""
-    from sqlalchemy.engine import make_url  # noqa: PLC0415  only for banners
-
     return make_url(url).render_as_string(hide_password=True)
 
 

@@ -68,7 +68,7 @@ class AsyncJobs:
         self._settings = settings or Settings()
         self._reads_strings = encode_local_files
         self._services = find_services(self._settings)
-        self._waker = Waker(_wake_sender(self._services.broker_url))
+        self._waker = Waker(wake_sender(self._services.broker_url))
         self._engine: AsyncEngine = open_engine(self._services.database_url, pool_size=_POOL_SIZE)
         base_url, fallback_url = account_urls(self._settings)
         self.producer = Producer(
@@ -138,7 +138,7 @@ class AsyncJobs:
         Raises:
             InvalidJob: names the place and what is wrong.
         """
-        shared = _options(options, self._settings)
+        shared = read_options(options, self._settings)
         batch_id = await self.producer.open_batch(
             tenant=shared.tenant, name=name, budget_usd=_budget(budget_usd)
         )
@@ -208,7 +208,7 @@ class AsyncJobs:
         self, params: Params, *, kind: str = "run", task_id: str | None = None, **options: Any
     ) -> Asked:
         """Check a job as `enqueue` does, without writing it."""
-        return self._check(params, _options(options, self._settings), kind=kind, task_id=task_id)
+        return self._check(params, read_options(options, self._settings), kind=kind, task_id=task_id)
 
     def _check(self, params: Params, options: Options, *, kind: str, task_id: str | None = None) -> Asked:
         return ask(
@@ -385,7 +385,17 @@ def media_params(media: Path | str | bytes) -> dict[str, Any]:
     return {"taskType": "mediaStorage", "operation": "upload", "media": value}
 
 
-def _options(given: Mapping[str, Any], settings: Settings) -> Options:
+def ask_from_message(params: Any, options: Mapping[str, Any], *, kind: str, task_id: str) -> Asked:
+    """Check a job that came through the broker: no path is read, and only plain options are taken."""
+    return ask(params, read_options(options, Settings()), kind=kind, job_id=read_id(task_id))
+
+
+def read_options(given: Mapping[str, Any], settings: Settings) -> Options:
+    """Read the options of `enqueue`, as anybody may spell them.
+
+    Raises:
+        InvalidJob: one is unknown or of the wrong type.
+    """
     known = set(Options.__dataclass_fields__)
     unknown = sorted(set(given) - known)
     if unknown:
@@ -412,7 +422,7 @@ def _budget(value: Decimal | float | None) -> Decimal | None:
     return budget
 
 
-def _wake_sender(broker_url: str) -> Callable[[], None]:
+def wake_sender(broker_url: str) -> Callable[[], None]:
     """Make the function that sends one wake: a Celery message with a step's name and nothing else."""
     app = Celery("runware_jobs.producer", set_as_current=False)
     config = celery_broker(broker_url)

@@ -18,11 +18,11 @@ from .core.views import batch_view, event_view, job_view, moment
 from .errors import InvalidJob, JobNotFound, JobTimeout, NotPossible
 from .steps import cancel as steps
 from .steps.enqueue import plan
-from .store import batches, jobs, outbox
+from .store import batches, jobs, outbox, reading
 from .store.plans import run_async, run_sync
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Sequence
     from datetime import datetime
     from decimal import Decimal
     from uuid import UUID
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .core.signing import Vault
     from .steps.enqueue import Asked
     from .store.enqueue import Enqueued
+    from .store.plans import Rows, Statement
 
     View = dict[str, Any]
 
@@ -39,6 +40,7 @@ _FIRST_LOOK_S: Final = 0.05
 _LOOK_EVERY_S: Final = 0.5
 _LOOK_AT_BATCH_EVERY_S: Final = 1.0
 MAX_PAGE: Final = 500
+_IDS_AT_ONCE: Final = 10_000
 
 
 class Producer:
@@ -101,7 +103,9 @@ class Producer:
             await outbox.ensure_default_endpoint(connection, tenant, vault.encrypt(new_secret()))
         return await run_async(connection, self._plan(asked, tenant, batch_id))
 
-    def _plan(self, asked: Sequence[Asked], tenant: str, batch_id: UUID | None) -> Any:
+    def _plan(
+        self, asked: Sequence[Asked], tenant: str, batch_id: UUID | None
+    ) -> Generator[Statement, Rows, list[Enqueued]]:
         return plan(
             asked, tenant=tenant, base_url=self._base_url, fallback_url=self._fallback_url, batch_id=batch_id
         )
@@ -159,9 +163,7 @@ class Producer:
             raise InvalidJob(f"limit must be a number from 1 to {MAX_PAGE}", parameter="limit")
         unknown = set(states) - set(JobState)
         if unknown:
-            raise InvalidJob(
-                f"state {min(unknown)!r} is none of {', '.join(JobState)}", parameter="state"
-            )
+            raise InvalidJob(f"state {min(unknown)!r} is none of {', '.join(JobState)}", parameter="state")
         async with self._engine.connect() as connection:
             rows = await jobs.list_jobs(
                 connection,
@@ -225,6 +227,49 @@ class Producer:
         async with self._engine.begin() as connection:
             await batches.create_batch(connection, batch_id, tenant=tenant, name=name, budget_usd=budget_usd)
         return batch_id
+
+    async def add_batch(
+        self,
+        chunks: AsyncIterable[Sequence[Asked]],
+        *,
+        tenant: str,
+        name: str,
+        budget_usd: Decimal | None,
+    ) -> View:
+        """Write a whole batch in one transaction: all of it is there, or nothing.
+
+        Whatever `chunks` raises goes to the caller, and no row of the batch is left.
+        The chunks must be at hand: a transaction does not wait for a network.
+        """
+        batch_id = new_job_id()
+        async with self._engine.begin() as connection:
+            await batches.create_batch(connection, batch_id, tenant=tenant, name=name, budget_usd=budget_usd)
+            async for asked in chunks:
+                await self._add(connection, asked, tenant=tenant, batch_id=batch_id)
+            await batches.seal_batch(connection, batch_id)
+        self._wake()
+        return await self.batch(batch_id, tenant=tenant)
+
+    async def ended_jobs_of(self, batch_id: UUID, *, states: Sequence[str]) -> AsyncIterator[View]:
+        """Yield a batch's jobs in these states, in the order they were enqueued, page by page.
+
+        No transaction stays open between two pages, however slowly they are taken.
+        """
+        after: UUID | None = None
+        while True:
+            async with self._engine.connect() as connection:
+                ids = await reading.ended_jobs_of(
+                    connection, batch_id, states=states, after=after, limit=_IDS_AT_ONCE
+                )
+            for start in range(0, len(ids), MAX_PAGE):
+                page = ids[start : start + MAX_PAGE]
+                found = await self.read(page, tenant=None)
+                for job_id in page:
+                    if job_id in found:
+                        yield found[job_id]
+            if len(ids) < _IDS_AT_ONCE:
+                return
+            after = ids[-1]
 
     async def seal_batch(self, batch_id: UUID) -> None:
         """Say that everything was added."""

@@ -3,7 +3,7 @@
 ```python
 from runware_jobs.signals import on_result
 
-@on_result.connect
+@on_result.connect(weak=False)
 def save(job, event, **_):
     print(job["id"], event["data"]["result"]["imageURL"])
 ```
@@ -14,6 +14,8 @@ mark. A receiver that raises is logged and harms nobody.
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 from celery.utils.dispatch import Signal
 
@@ -27,6 +29,13 @@ on_state = Signal(name="on_state", providing_args={"job", "event"})
 """A job moved: queued, submitted, retrying, or final."""
 
 
+SIGNALS: Final[dict[str, Signal]] = {
+    "on_result": on_result,
+    "on_progress": on_progress,
+    "on_state": on_state,
+}
+
+
 def wanted_signals() -> list[str]:
     """Name the signals that have receivers in this process."""
-    return [str(signal.name) for signal in (on_result, on_progress, on_state) if signal.receivers]
+    return [name for name, signal in SIGNALS.items() if signal.receivers]

@@ -217,7 +217,9 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "sink <> 'webhook' OR endpoint_id IS NOT NULL", name=op.f("outbox_webhook_is_signed_check")
         ),
-        sa.CheckConstraint("sink IN ('webhook', 'link', 'signal')", name=op.f("outbox_sink_check")),
+        sa.CheckConstraint(
+            "sink IN ('webhook', 'link', 'signal', 'archive')", name=op.f("outbox_sink_check")
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("outbox_pkey")),
         schema="runware_jobs",
         comment="What has to leave because of an event, one row per sink; deleted when done.",
@@ -402,6 +404,7 @@ def upgrade() -> None:
         sa.Column("epoch", sa.Integer(), server_default=sa.text("1"), nullable=False),
         sa.Column("is_clock", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("signals", postgresql.ARRAY(sa.Text()), server_default=sa.text("'{}'"), nullable=False),
+        sa.Column("archives", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column(
             "started_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False
         ),

@@ -11,14 +11,15 @@ from typing import Final
 from .states import Lane
 
 FIRST_POLL_S: Final[dict[Lane, float]] = {
-    # Expected durations before anything was learned (PROTOCOL 3.4, DESIGN 8.7).
-    Lane.IMAGE: 1.2,
-    Lane.VIDEO: 20.0,
-    Lane.AUDIO: 3.0,
-    Lane.TEXT: 1.5,
-    Lane.THREE_D: 15.0,
-    Lane.TRAINING: 60.0,
-    Lane.UPLOAD: 2.0,
+    # Before anything was learned: early, since a grouped poll costs next to nothing
+    # and the first user of a model should not wait for a guess (PROTOCOL 3.4).
+    Lane.IMAGE: 1.0,
+    Lane.VIDEO: 2.0,
+    Lane.AUDIO: 1.0,
+    Lane.TEXT: 1.0,
+    Lane.THREE_D: 2.0,
+    Lane.TRAINING: 2.0,
+    Lane.UPLOAD: 1.0,
 }
 MAX_POLL_S: Final[dict[Lane, float]] = {
     Lane.IMAGE: 5.0,

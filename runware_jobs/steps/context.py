@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from runware_jobs.archive import Archive
     from runware_jobs.client import Runware
     from runware_jobs.core.signing import Vault
     from runware_jobs.store.processes import Owner
@@ -43,6 +44,7 @@ class Context:
 
     `owner` is the lease that moves name; a process that lost it goes on with
     another context. `vault` None: webhooks cannot be signed and stay in the outbox.
+    `archive` None: outputs stay where the platform keeps them.
     `signals` names those with receivers here. `send_signal` and `publish_link` belong to the shell that has Celery; both block and
     are called in threads.
     """
@@ -51,6 +53,7 @@ class Context:
     client: Runware
     sender: WebhookSender
     vault: Vault | None
+    archive: Archive | None
     owner: Owner
     secret: bytes
     tempo: Tempo

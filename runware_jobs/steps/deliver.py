@@ -21,7 +21,7 @@ from runware_jobs.core.signing import sign
 from runware_jobs.core.views import event_view, job_view
 from runware_jobs.store import outbox
 from runware_jobs.store.jobs import read_jobs
-from runware_jobs.webhooks import Delivered, Failed, Gone
+from runware_jobs.webhooks import Delivered, Failed, FailureReason, Gone
 
 from .record import committed
 
@@ -42,6 +42,7 @@ _BATCH: Final = 32
 # Longer than any one delivery may take, so that a row is not sent twice while its
 # first deliverer is still waiting for an answer.
 _HOLD_S: Final = 120.0
+_WHEN_BUSY_S: Final = 2.0
 MAX_BODY_BYTES: Final = 20_000
 
 
@@ -101,6 +102,10 @@ async def _log_result(connection: AsyncConnection, context: Context, due: Due, r
             values |= {"state": "dead", "reason": "410: the receiver wants no more"}
             if due.endpoint_id is not None:
                 await outbox.disable_endpoint(connection, due.endpoint_id, reason="410 Gone")
+        case Failed(reason=FailureReason.BUSY):
+            # Nothing was tried: every place of this host was taken. No attempt is used up.
+            await outbox.hand_back(connection, due.id, delay_s=_WHEN_BUSY_S)
+            return
         case Failed(reason=reason, detail=detail, retry_after_s=retry_after_s):
             delay_s = next_delivery(due.attempts + 1, retry_after_s=retry_after_s, random=context.random())
             await outbox.put_off(connection, due.id, delay_s=delay_s)

@@ -174,7 +174,7 @@ LEFT JOIN {SCHEMA}.attempt AS prepared ON prepared.job_id = job.id AND prepared.
 LEFT JOIN {SCHEMA}.estimate ON estimate.model = job.model AND estimate.size = ''
 WHERE job.state = '{JobState.QUEUED}' AND (job.deadline_at IS NULL OR job.deadline_at > now())
   AND (job.start_deadline_at IS NULL OR job.start_deadline_at > now())
-ORDER BY priority DESC, turn, last_served_at NULLS FIRST
+ORDER BY picked.priority DESC, turn, last_served_at NULLS FIRST
 FOR UPDATE OF job SKIP LOCKED
 """
 

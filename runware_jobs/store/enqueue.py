@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from runware_jobs.errors import IdempotencyConflict, JobForgotten, RunwareJobsError
 
-from .plans import Rows, Statement, as_json
+from .plans import Statement, as_json
 from .tables import SCHEMA
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from runware_jobs.core.request import NewJob
+
+    from .plans import Rows
 
 _ROUNDS: Final = 3
 """Somebody else may make the same account or key at the same moment: look, and try again."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from .plans import Rows, Statement
+from .plans import Statement
 from .tables import SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence
 
     from runware_jobs.core.inputs import NewInput
+
+    from .plans import Rows
 
 
 def put_inputs(

@@ -282,6 +282,10 @@ SELECT 'signal', told.id, told.created_at, told.job_id, NULL, NULL FROM told
 WHERE EXISTS (
     SELECT FROM {SCHEMA}.process WHERE stopped_at IS NULL
     AND CASE WHEN told.type = :result_event THEN 'on_result' ELSE 'on_state' END = ANY (signals))
+UNION ALL
+SELECT 'archive', told.id, told.created_at, told.job_id, NULL, NULL FROM told
+WHERE told.type = :result_event
+  AND EXISTS (SELECT FROM {SCHEMA}.process WHERE stopped_at IS NULL AND archives)
 """
 
 # Whoever ends or gives back an attempt frees its places and settles its hold. Last

@@ -75,6 +75,14 @@ async def done(connection: AsyncConnection, ids: Iterable[int]) -> None:
     )
 
 
+async def hand_back(connection: AsyncConnection, outbox_id: int, *, delay_s: float) -> None:
+    """Make a claimed row due after `delay_s`, as if it had not been claimed."""
+    await connection.execute(
+        text(f"UPDATE {SCHEMA}.outbox SET due_at = now() + make_interval(secs => :delay_s) WHERE id = :id"),
+        {"id": outbox_id, "delay_s": delay_s},
+    )
+
+
 async def put_off(connection: AsyncConnection, outbox_id: int, *, delay_s: float | None) -> None:
     """Count a failed try; due again after `delay_s`, or dead and kept (None)."""
     await connection.execute(
@@ -84,6 +92,18 @@ async def put_off(connection: AsyncConnection, outbox_id: int, *, delay_s: float
         ),
         {"id": outbox_id, "delay_s": delay_s},
     )
+
+
+async def record_archived(connection: AsyncConnection, due: Due, url: str) -> None:
+    """Note where the copy of a result's output is, and take the row from the outbox."""
+    await connection.execute(
+        text(
+            f"UPDATE {SCHEMA}.result SET archived_url = :url"
+            " WHERE task_uuid = CAST(:task_uuid AS uuid) AND key = :key"
+        ),
+        {"url": url, "task_uuid": due.data["task_uuid"], "key": due.data["key"]},
+    )
+    await done(connection, [due.id])
 
 
 async def record_delivery(connection: AsyncConnection, due: Due, **values: Any) -> None:
@@ -152,6 +172,41 @@ async def disable_endpoint(connection: AsyncConnection, endpoint_id: UUID, *, re
     )
 
 
+async def change_endpoint(
+    connection: AsyncConnection,
+    endpoint_id: UUID,
+    *,
+    events: Sequence[str] | None = None,
+    is_enabled: bool | None = None,
+    keeps_old_secret: bool = True,
+) -> None:
+    """Change what is given and leave the rest; enabling forgets why it was disabled.
+
+    `keeps_old_secret` False: only the newest secret signs from now on. A tenant's
+    default endpoint cannot be disabled.
+    """
+    await connection.execute(
+        text(_CHANGE),
+        {
+            "id": endpoint_id,
+            "events": None if events is None else list(events),
+            "is_enabled": is_enabled,
+            "keeps_old_secret": keeps_old_secret,
+        },
+    )
+
+
+async def rotate_secret(connection: AsyncConnection, endpoint_id: UUID, secret: bytes) -> None:
+    """Sign with a new secret and, beside it, with the one before; an older one signs no more."""
+    await connection.execute(
+        text(
+            f"UPDATE {SCHEMA}.endpoint SET secrets = ARRAY[CAST(:secret AS bytea), secrets[1]],"
+            " rotated_at = now() WHERE id = :id"
+        ),
+        {"id": endpoint_id, "secret": secret},
+    )
+
+
 async def remove_endpoint(connection: AsyncConnection, endpoint_id: UUID, *, tenant: str | None) -> bool:
     """Remove an endpoint with its log and what was still to leave for it."""
     row = await connection.execute(
@@ -167,15 +222,17 @@ async def remove_endpoint(connection: AsyncConnection, endpoint_id: UUID, *, ten
 
 
 async def list_deliveries(
-    connection: AsyncConnection, *, tenant: str | None, limit: int
+    connection: AsyncConnection,
+    *,
+    tenant: str | None,
+    limit: int,
+    before: tuple[datetime, UUID] | None = None,
 ) -> list[dict[str, Any]]:
-    """List the newest tries."""
+    """List tries, newest first, from just before the place `before` (created_at, id)."""
+    created_at, before_id = before or (None, None)
     rows = await connection.execute(
-        text(
-            f"SELECT * FROM {SCHEMA}.delivery WHERE CAST(:tenant AS text) IS NULL OR tenant = :tenant"
-            " ORDER BY created_at DESC LIMIT :limit"
-        ),
-        {"tenant": tenant, "limit": limit},
+        text(_DELIVERIES),
+        {"tenant": tenant, "limit": limit, "created_at": created_at, "before_id": before_id},
     )
     return [dict(row) for row in rows.mappings()]
 
@@ -220,4 +277,24 @@ INSERT INTO {SCHEMA}.delivery (event_id, event_created_at, tenant, job_id, endpo
     status_code, reason, duration_ms, answer, next_at)
 VALUES (:event_id, :event_created_at, :tenant, :job_id, :endpoint_id, :url, :number, :state, :status_code, :reason,
     :duration_ms, :answer, now() + make_interval(secs => CAST(:next_in_s AS float8)))
+"""
+
+_CHANGE: Final = f"""
+UPDATE {SCHEMA}.endpoint SET
+    events = COALESCE(CAST(:events AS text[]), events),
+    is_enabled = url IS NULL OR COALESCE(CAST(:is_enabled AS boolean), is_enabled),
+    disabled_reason = CASE WHEN url IS NULL OR CAST(:is_enabled AS boolean) THEN NULL
+        WHEN NOT CAST(:is_enabled AS boolean) AND is_enabled THEN 'user' ELSE disabled_reason END,
+    failing_since = CASE WHEN CAST(:is_enabled AS boolean) AND NOT is_enabled THEN NULL ELSE failing_since END,
+    secrets = CASE WHEN :keeps_old_secret THEN secrets ELSE secrets[1:1] END
+WHERE id = :id
+"""
+
+_DELIVERIES: Final = f"""
+SELECT delivery.*, event.type FROM {SCHEMA}.delivery
+LEFT JOIN {SCHEMA}.event ON event.id = delivery.event_id AND event.created_at = delivery.event_created_at
+WHERE (CAST(:tenant AS text) IS NULL OR delivery.tenant = :tenant)
+  AND (CAST(:created_at AS timestamptz) IS NULL
+       OR (delivery.created_at, delivery.id) < (CAST(:created_at AS timestamptz), CAST(:before_id AS uuid)))
+ORDER BY delivery.created_at DESC, delivery.id DESC LIMIT :limit
 """

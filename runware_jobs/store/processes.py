@@ -44,15 +44,21 @@ class Adopted:
 
 
 async def register(
-    connection: AsyncConnection, *, account_id: int, host: str, pid: int, signals: Sequence[str]
+    connection: AsyncConnection,
+    *,
+    account_id: int,
+    host: str,
+    pid: int,
+    signals: Sequence[str],
+    archives: bool = False,
 ) -> Owner:
-    """Take a new lease."""
+    """Take a new lease; `signals` and `archives` say which outbox rows this process wants."""
     row = await connection.execute(
         text(
-            f"INSERT INTO {SCHEMA}.process (account_id, host, pid, signals)"
-            " VALUES (:account_id, :host, :pid, CAST(:signals AS text[])) RETURNING id, epoch"
+            f"INSERT INTO {SCHEMA}.process (account_id, host, pid, signals, archives)"
+            " VALUES (:account_id, :host, :pid, CAST(:signals AS text[]), :archives) RETURNING id, epoch"
         ),
-        {"account_id": account_id, "host": host, "pid": pid, "signals": list(signals)},
+        {"account_id": account_id, "host": host, "pid": pid, "signals": list(signals), "archives": archives},
     )
     process_id, epoch = row.one()
     return Owner(process_id, epoch, account_id)
@@ -62,8 +68,8 @@ async def register_again(connection: AsyncConnection, owner: Owner) -> Owner:
     """Take a new lease for a process whose old one has lapsed."""
     row = await connection.execute(
         text(
-            f"INSERT INTO {SCHEMA}.process (account_id, host, pid, signals)"
-            f" SELECT account_id, host, pid, signals FROM {SCHEMA}.process WHERE id = :id RETURNING id, epoch"
+            f"INSERT INTO {SCHEMA}.process (account_id, host, pid, signals, archives)"
+            f" SELECT account_id, host, pid, signals, archives FROM {SCHEMA}.process WHERE id = :id RETURNING id, epoch"
         ),
         {"id": owner.id},
     )

@@ -206,6 +206,8 @@ process = Table(
     Column("is_clock", Boolean, nullable=False, server_default=text("false")),
     # Signals this process has receivers for: moves leave an outbox row only then.
     Column("signals", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    # It keeps copies of outputs: results leave a row for it.
+    Column("archives", Boolean, nullable=False, server_default=text("false")),
     _when("started_at", nullable=False),
     _when("heartbeat_at", nullable=False),
     _when("stopped_at"),
@@ -397,7 +399,7 @@ outbox = Table(
     # A claim pushes it ahead: a deliverer that dies leaves the row to the next one.
     _when("due_at", nullable=False),
     Column("is_dead", Boolean, nullable=False, server_default=text("false")),
-    _one_of("sink", ("webhook", "link", "signal")),
+    _one_of("sink", ("webhook", "link", "signal", "archive")),
     CheckConstraint("sink <> 'webhook' OR endpoint_id IS NOT NULL", name="webhook_is_signed"),
     Index("outbox_due_idx", "sink", "due_at", postgresql_where=text("NOT is_dead")),  # what is due for a sink
     Index("outbox_job_idx", "job_id", "sink", "id"),  # is something earlier of this job still to leave?

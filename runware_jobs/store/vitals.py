@@ -1,0 +1,112 @@
+"""How the whole queue stands: the numbers behind `/metrics` and the dashboard.
+
+Read-only. Counting finished jobs walks the table, so callers remember an answer for
+a while (`web.remembering`); everything else goes through one of the partial indexes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import text
+
+from runware_jobs.core.states import SCHEDULED, AttemptState, JobState
+
+from .tables import SCHEMA
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxVitals:
+    """What waits to leave through one sink; `lag_s` is how long the oldest due row has waited."""
+
+    pending: int
+    dead: int
+    lag_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vitals:
+    """One look at the installation. `heartbeat_age_s` None: no worker is registered."""
+
+    jobs: Mapping[str, int]
+    attempts: Mapping[str, int]
+    oldest_queued_s: float
+    outbox: Mapping[str, OutboxVitals]
+    workers: int
+    heartbeat_age_s: float | None
+    open_accounts: int
+    paused_accounts: int
+    spent_today_usd: float
+
+
+async def count_jobs(connection: AsyncConnection, *, tenant: str | None) -> dict[str, int]:
+    """Count jobs by the state that users see, zeros included; `tenant` None counts all tenants'."""
+    rows = await connection.execute(text(_JOBS), {"tenant": tenant})
+    counts = dict.fromkeys((SCHEDULED, *JobState), 0)
+    return counts | {row.shown_state: row.jobs for row in rows}
+
+
+async def read_vitals(connection: AsyncConnection) -> Vitals:
+    """Read how the installation stands, over all tenants."""
+    jobs = await count_jobs(connection, tenant=None)
+    attempts = dict.fromkeys((state for state in AttemptState if state is not AttemptState.ENDED), 0)
+    attempts |= {AttemptState(row.state): row.attempts for row in await connection.execute(text(_ATTEMPTS))}
+    outbox = {
+        row.sink: OutboxVitals(pending=row.pending, dead=row.dead, lag_s=row.lag_s)
+        for row in await connection.execute(text(_OUTBOX))
+    }
+    rest = (await connection.execute(text(_REST))).one()
+    return Vitals(
+        jobs=jobs,
+        attempts=attempts,
+        oldest_queued_s=rest.oldest_queued_s,
+        outbox=outbox,
+        workers=rest.workers,
+        heartbeat_age_s=rest.heartbeat_age_s,
+        open_accounts=rest.open_accounts,
+        paused_accounts=rest.paused_accounts,
+        spent_today_usd=float(rest.spent_today_usd),
+    )
+
+
+_JOBS: Final = f"""
+SELECT CASE WHEN state = 'queued' AND run_at > now() AND times_busy = 0 AND attempts = 0
+    THEN '{SCHEDULED}' ELSE state END AS shown_state, count(*) AS jobs
+FROM {SCHEMA}.job WHERE CAST(:tenant AS text) IS NULL OR tenant = :tenant GROUP BY shown_state
+"""
+
+_ATTEMPTS: Final = f"""
+SELECT state, count(*) AS attempts FROM {SCHEMA}.attempt WHERE state <> '{AttemptState.ENDED}' GROUP BY state
+"""
+
+_OUTBOX: Final = f"""
+SELECT sink, count(*) FILTER (WHERE NOT is_dead) AS pending, count(*) FILTER (WHERE is_dead) AS dead,
+    CAST(COALESCE(GREATEST(0, EXTRACT(EPOCH FROM now() - min(due_at) FILTER (WHERE NOT is_dead))), 0)
+        AS double precision) AS lag_s
+FROM {SCHEMA}.outbox GROUP BY sink
+"""
+
+# The oldest due job is looked up bucket by bucket, each with one probe of
+# job_claim_idx: half a million jobs of a paused batch cost nothing here, and are
+# not called late either.
+_REST: Final = f"""
+SELECT
+    COALESCE((SELECT CAST(max(EXTRACT(EPOCH FROM now() - oldest.run_at)) AS double precision)
+        FROM {SCHEMA}.bucket CROSS JOIN LATERAL (
+            SELECT run_at FROM {SCHEMA}.job WHERE bucket_id = bucket.id AND state = 'queued'
+            ORDER BY run_at LIMIT 1) AS oldest
+        WHERE bucket.state = 'open' AND oldest.run_at <= now()), 0) AS oldest_queued_s,
+    (SELECT count(*) FROM {SCHEMA}.process WHERE stopped_at IS NULL) AS workers,
+    (SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp() - max(heartbeat_at)) AS double precision)
+        FROM {SCHEMA}.process WHERE stopped_at IS NULL) AS heartbeat_age_s,
+    (SELECT count(*) FROM {SCHEMA}.account WHERE state = 'open') AS open_accounts,
+    (SELECT count(*) FROM {SCHEMA}.account WHERE state = 'paused') AS paused_accounts,
+    (SELECT COALESCE(sum(spent_usd) FILTER (WHERE spend_day = CURRENT_DATE), 0) FROM {SCHEMA}.account)
+        AS spent_today_usd
+"""

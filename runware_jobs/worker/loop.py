@@ -1,0 +1,165 @@
+"""One event loop per worker process, in a thread of its own, started after any fork.
+
+Sync meets async here and nowhere else in the worker: Celery's tasks call
+`WorkerLoop`, which runs on the loop that holds the client, the engine and the clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from runware_jobs.assembly import account_urls, open_worker
+from runware_jobs.jobs import ask_from_message
+from runware_jobs.producer import Producer
+
+from .clock import Clock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from runware_jobs.assembly import Services
+    from runware_jobs.settings import Settings
+    from runware_jobs.steps.context import PublishLink, SendSignal
+
+_log = structlog.get_logger()
+DRAIN_WITHIN_S: Final = 10.0
+_INTAKE_WITHIN_S: Final = 30.0
+
+
+class WorkerLoop:
+    """The loop of this process; `start` once, `stop` once.
+
+    `failed` is called, from the loop's thread, when the clock cannot run at all (a
+    schema that is behind, a missing key): the process should say so and end.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        services: Services,
+        *,
+        signals: list[str],
+        send_signal: SendSignal,
+        publish_link: PublishLink,
+        failed: Callable[[Exception], None],
+    ) -> None:
+        self._settings = settings
+        self._services = services
+        self._signals = signals
+        self._send_signal = send_signal
+        self._publish_link = publish_link
+        self._failed = failed
+        self._loop = asyncio.new_event_loop()
+        self._stopping = asyncio.Event()
+        self._clock: Clock | None = None
+        self._producer: Producer | None = None
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="runware-jobs-loop", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread; returns at once."""
+        self._thread.start()
+
+    def drain(self) -> None:
+        """Begin to stop: claim and poll no more; returns at once."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._drain)
+
+    def stop(self) -> None:
+        """Drain, give back the lease, close; waits for it, for seconds."""
+        self.drain()
+        if self._thread.is_alive():
+            self._thread.join(timeout=DRAIN_WITHIN_S)
+
+    def intake(self, kind: str, params: dict[str, Any], options: dict[str, Any], *, task_id: str) -> str:
+        """Write a job for a producer that only has a broker; from any thread, blocks until committed.
+
+        Doing it twice with one `task_id` is one job.
+
+        Raises:
+            RunwareJobsError: the request is wrong.
+            TimeoutError: the database did not answer in time; the job may be there.
+        """
+        asked = ask_from_message(params, options, kind=kind, task_id=task_id)
+        if not self._ready.wait(_INTAKE_WITHIN_S) or self._producer is None:
+            raise TimeoutError("the worker's loop is not ready")
+        adding = asyncio.run_coroutine_threadsafe(
+            self._producer.add([asked], tenant=asked.job.options.tenant), self._loop
+        )
+        return str(adding.result(timeout=_INTAKE_WITHIN_S)[0]["id"])
+
+    def wake_submit(self) -> None:
+        """Look for queued jobs now; from any thread, returns at once."""
+        self._nudge(Clock.wake_submit)
+
+    def wake_outbox(self) -> None:
+        """Look for what is to leave now; from any thread, returns at once."""
+        self._nudge(Clock.wake_outbox)
+
+    def wake_rescue(self) -> None:
+        """Look for what nobody alive follows now; from any thread, returns at once."""
+        self._nudge(Clock.wake_rescue)
+
+    def _nudge(self, wake: Callable[[Clock], None]) -> None:
+        clock = self._clock
+        if clock is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(wake, clock)
+
+    def _drain(self) -> None:
+        self._stopping.set()
+        if self._clock is not None:
+            self._clock.drain()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._work())
+        except Exception as error:  # noqa: BLE001  handed to the shell, which ends the process
+            self._failed(error)
+        finally:
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            self._loop.close()
+
+    async def _work(self) -> None:
+        opening = asyncio.ensure_future(self._serve())
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        await asyncio.wait({opening, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if self._clock is None and not opening.done():
+            # Told to stop before the platform or database was ever reached.
+            opening.cancel()
+            await asyncio.wait({opening})
+            return
+        await opening
+
+    async def _serve(self) -> None:
+        async with open_worker(
+            self._settings,
+            self._services,
+            signals=self._signals,
+            send_signal=self._send_signal,
+            publish_link=self._publish_link,
+        ) as context:
+            self._clock = Clock(context)
+            base_url, fallback_url = account_urls(self._settings)
+            self._producer = Producer(
+                context.engine,
+                base_url=base_url,
+                fallback_url=fallback_url,
+                vault=context.vault,
+                wake=self._clock.wake_submit,
+            )
+            self._ready.set()
+            _log.info(
+                "worker_ready",
+                process=context.owner.id,
+                account_id=context.owner.account_id,
+                base_url=self._settings.http_base_url,
+                transport=self._settings.transport,
+            )
+            await self._clock.run()
+        _log.info("worker_drained")
