@@ -60,7 +60,19 @@ class Unclear:
     error: RunwareError
 
 
-SubmitOutcome = Accepted | Conflict | Refused | Busy | NotSent | Unclear
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """The account may not submit now: nothing was taken, and no task is to blame.
+
+    A key that was not accepted (HTTP 401, or an auth error without a task) or missing credits of
+    the account itself (HTTP 402, `insufficientCredits`). `error.code` is `auth` or `quota`. It is
+    the account that pauses; the task stays as it was and may be sent again with its own UUID.
+    """
+
+    error: RunwareError
+
+
+SubmitOutcome = Accepted | Conflict | Refused | Busy | NotSent | Unclear | Blocked
 
 
 @dataclass(frozen=True, slots=True)

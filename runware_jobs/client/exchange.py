@@ -1,0 +1,70 @@
+"""One request and its answer, on whichever transport: the seam between the two.
+
+A transport writes a request at most once. It never repeats one and never decides what an answer
+means: `verdicts` decides, `runs` repeats.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Protocol
+
+from .fence import SendFence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .envelope import Item, Reply
+    from .grouping import TaskGroup
+
+
+class Kind(Enum):
+    """What is asked, which says what counts as its answer on a socket shared by many tasks."""
+
+    SUBMIT = auto()  # tasks with async delivery: the first word about each is the answer
+    POLL = auto()  # getResponse: cumulative state of each
+    PUSH = auto()  # sync delivery: items arrive when they are done, perhaps one by one
+    PHASES = auto()  # modelUpload: one item per phase until the last
+    UTILITY = auto()  # everything else: answered under its own task type
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """One request. `timeout_s` limits the write and the answer, and with them HTTP's connecting.
+
+    `connect_s` limits the wait for a WebSocket that is down (None: as long as `timeout_s`); the fence limits it
+    in any case. `expected` is how many items a PUSH ends with. `on_item` hears each item of a
+    PUSH or PHASES exchange as it arrives, on a transport that can. `answer_limit_bytes` gives up an answer that
+    grows beyond it.
+    """
+
+    group: TaskGroup
+    kind: Kind
+    timeout_s: float
+    connect_s: float | None = None
+    expected: int = 1
+    fence: SendFence = field(default_factory=lambda: SendFence(None))
+    on_item: Callable[[Item], None] | None = None
+    answer_limit_bytes: int | None = None
+
+
+class Transport(Protocol):
+    """What `Runware` needs of a transport."""
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a request would be written without connecting first, as far as is known."""
+        ...
+
+    async def connect(self) -> None:
+        """Connect now. Does nothing when connected. Raises RunwareError."""
+        ...
+
+    async def exchange(self, exchange: Exchange) -> Reply:
+        """Write the request at most once and give what came back. Raises only CancelledError."""
+        ...
+
+    async def close(self) -> None:
+        """Close what this transport opened; exchanges under way end as failed."""
+        ...
