@@ -25,7 +25,7 @@ _POLITE_IN_FLIGHT: Final = 16
 _POLITE_REQUESTS_PER_S: Final = 5.0
 _FREE_IN_FLIGHT: Final = 10_000
 _FREE_REQUESTS_PER_S: Final = 1_000.0
-_WRITE_TIMEOUT_S: Final = 5.0
+_WRITE_TIMEOUT_S: Final = 10.0  # the client's own limit for one write
 _LEASE_MARGIN_S: Final = 1.0
 
 
@@ -95,13 +95,13 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _contradictions(self) -> Self:
-        longest = self.send_window_s + _WRITE_TIMEOUT_S + self.request_timeout_s + _LEASE_MARGIN_S
+        longest = self.send_window_s + self.write_timeout_s + self.request_timeout_s + _LEASE_MARGIN_S
         if longest >= self.lease_s:
             # A process whose lease has lapsed must not have a request on the wire:
             # its successor settles the attempt as if it were alone (DESIGN 4).
             raise ValueError(
                 f"LEASE_S ({self.lease_s:g}) must exceed {longest:g}: SEND_WINDOW_S + the write timeout "
-                f"({_WRITE_TIMEOUT_S:g}) + REQUEST_TIMEOUT_S + {_LEASE_MARGIN_S:g}; raise LEASE_S or lower those"
+                f"({self.write_timeout_s:g}) + REQUEST_TIMEOUT_S + {_LEASE_MARGIN_S:g}; raise LEASE_S or lower those"
             )
         for name, schemes in _SCHEMES.items():
             value = getattr(self, name)
@@ -141,7 +141,7 @@ class Settings(BaseSettings):
     @property
     def write_timeout_s(self) -> float:
         """How long one write to the platform may take."""
-        return _WRITE_TIMEOUT_S
+        return min(_WRITE_TIMEOUT_S, self.request_timeout_s)
 
 
 _SCHEMES: Final[dict[str, tuple[str, ...]]] = {

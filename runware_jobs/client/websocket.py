@@ -68,6 +68,8 @@ class WebSocketTransport:
         self._log = log
         self._connect_socket = connect_socket
         times = times or SessionTimes(auth_s=config.auth_timeout / 1_000)
+        # No longer than a caller's own limit: the lease of a worker counts on it.
+        self._write_s = min(_WRITE_S, config.submit_timeout / 1_000)
         self._auth_s = times.auth_s
         self._session = SocketSession(config.api_key, times)
         self._socket: Any = None
@@ -320,7 +322,7 @@ class WebSocketTransport:
         nothing: a write that is not over in time, or is abandoned, takes the connection with it.
         """
         try:
-            async with asyncio.timeout(_WRITE_S):
+            async with asyncio.timeout(self._write_s):
                 await socket.send(frame)
         except (TimeoutError, ConnectionClosed):
             await self._drop(socket)
