@@ -250,24 +250,27 @@ class Producer:
         self._wake()
         return await self.batch(batch_id, tenant=tenant)
 
-    async def ended_jobs_of(self, batch_id: UUID, *, states: Sequence[str]) -> AsyncIterator[View]:
-        """Yield a batch's jobs in these states, in the order they were enqueued, page by page.
+    async def ended_jobs_of(
+        self, batch_id: UUID, *, states: Sequence[str], ids_at_once: int = _IDS_AT_ONCE, page: int = MAX_PAGE
+    ) -> AsyncIterator[View]:
+        """Yield a batch's jobs in these states, in the order they were enqueued.
 
-        No transaction stays open between two pages, however slowly they are taken.
+        Read page by page: no transaction stays open between two, however slowly they
+        are taken. Naming the jobs sorts the whole batch, so many are named at once.
         """
         after: UUID | None = None
         while True:
             async with self._engine.connect() as connection:
                 ids = await reading.ended_jobs_of(
-                    connection, batch_id, states=states, after=after, limit=_IDS_AT_ONCE
+                    connection, batch_id, states=states, after=after, limit=ids_at_once
                 )
-            for start in range(0, len(ids), MAX_PAGE):
-                page = ids[start : start + MAX_PAGE]
-                found = await self.read(page, tenant=None)
-                for job_id in page:
+            for start in range(0, len(ids), page):
+                wanted = ids[start : start + page]
+                found = await self.read(wanted, tenant=None)
+                for job_id in wanted:
                     if job_id in found:
                         yield found[job_id]
-            if len(ids) < _IDS_AT_ONCE:
+            if len(ids) < ids_at_once:
                 return
             after = ids[-1]
 

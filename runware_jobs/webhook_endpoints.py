@@ -7,7 +7,6 @@ token of it is kept. `tenant` None means any tenant: for trusted callers.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
-from uuid import UUID
 
 from .core.addresses import AddressRefused, check_url
 from .core.events import EventType
@@ -19,6 +18,7 @@ from .store import outbox
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
+    from uuid import UUID
 
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 

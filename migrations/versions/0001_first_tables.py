@@ -530,6 +530,14 @@ def upgrade() -> None:
         postgresql_where=sa.text("batch_id IS NOT NULL"),
     )
     op.create_index(
+        "job_batch_order_idx",
+        "job",
+        ["batch_id", "id"],
+        unique=False,
+        schema="runware_jobs",
+        postgresql_where=sa.text("batch_id IS NOT NULL"),
+    )
+    op.create_index(
         "job_claim_idx",
         "job",
         ["bucket_id", "run_at", "id"],
@@ -751,6 +759,12 @@ def downgrade() -> None:
     )
     op.drop_index(
         "job_claim_idx", table_name="job", schema="runware_jobs", postgresql_where=sa.text("state = 'queued'")
+    )
+    op.drop_index(
+        "job_batch_order_idx",
+        table_name="job",
+        schema="runware_jobs",
+        postgresql_where=sa.text("batch_id IS NOT NULL"),
     )
     op.drop_index(
         "job_batch_idx",

@@ -94,6 +94,12 @@ async def resume_account(connection: AsyncConnection, account_id: int) -> bool:
 
 
 _CONFIRM: Final[Sequence[str]] = (
+    # A producer may be making the placeholder in a transaction that is still open:
+    # this waits for it, and the next statement sees its row.
+    f"""
+    INSERT INTO {SCHEMA}.account (base_url)
+    SELECT :base_url WHERE NOT EXISTS (SELECT FROM {SCHEMA}.account WHERE base_url = :base_url AND is_current)
+    ON CONFLICT DO NOTHING""",
     f"""
     UPDATE {SCHEMA}.account SET organisation = :organisation
     WHERE base_url = :base_url AND organisation IS NULL AND NOT EXISTS (

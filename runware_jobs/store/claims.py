@@ -152,7 +152,9 @@ SELECT state, in_flight, max_in_flight, max_requests_per_s, daily_limit_usd, hel
     -- seconds sees more than the rate allows and one request on top.
     LEAST(1 + max_requests_per_s / 20,
           tokens + max_requests_per_s * EXTRACT(EPOCH FROM clock_timestamp() - tokens_at)) AS tokens
-FROM {SCHEMA}.account WHERE id = :account_id FOR UPDATE
+-- NO KEY: an open transaction that has enqueued holds a key share of this row, and
+-- no claim waits for a caller.
+FROM {SCHEMA}.account WHERE id = :account_id FOR NO KEY UPDATE
 """
 
 _CANDIDATES: Final = f"""
@@ -182,7 +184,8 @@ _BATCHES: Final = f"""
 SELECT id, budget_usd, spent_usd, held_usd, EXISTS (
     SELECT FROM {SCHEMA}.job JOIN {SCHEMA}.attempt ON attempt.job_id = job.id AND attempt.state <> 'ended'
     WHERE job.batch_id = batch.id AND attempt.hold_usd IS NULL) AS has_unpriced
-FROM {SCHEMA}.batch WHERE id = ANY (CAST(:ids AS uuid[])) AND budget_usd IS NOT NULL ORDER BY id FOR UPDATE
+FROM {SCHEMA}.batch WHERE id = ANY (CAST(:ids AS uuid[])) AND budget_usd IS NOT NULL ORDER BY id
+FOR NO KEY UPDATE
 """
 
 _PAUSE_BATCH: Final = f"""

@@ -44,6 +44,8 @@ _OPTIONS: Final[dict[str, Any]] = {
     # before it is used, so that a step never fails for a stale socket alone.
     "pool_pre_ping": True,
     "pool_timeout": 30,
+    # Errors are logged; parameters hold prompts and secrets.
+    "hide_parameters": True,
 }
 
 

@@ -273,6 +273,9 @@ job = Table(
     Index("job_claim_idx", "bucket_id", "run_at", "id", postgresql_where=text("state = 'queued'")),
     Index("job_tenant_idx", "tenant", "created_at", "id"),  # list of jobs, newest first
     Index("job_batch_idx", "batch_id", "state", postgresql_where=text("batch_id IS NOT NULL")),  # counts
+    Index(
+        "job_batch_order_idx", "batch_id", "id", postgresql_where=text("batch_id IS NOT NULL")
+    ),  # its files
     Index("job_tags_idx", "tags", postgresql_using="gin", postgresql_where=text("tags <> '{}'")),
     Index(
         "job_idempotency_idx",

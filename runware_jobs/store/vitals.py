@@ -48,15 +48,15 @@ class Vitals:
 async def count_jobs(connection: AsyncConnection, *, tenant: str | None) -> dict[str, int]:
     """Count jobs by the state that users see, zeros included; `tenant` None counts all tenants'."""
     rows = await connection.execute(text(_JOBS), {"tenant": tenant})
-    counts = dict.fromkeys((SCHEDULED, *JobState), 0)
+    counts = dict.fromkeys((SCHEDULED, *(state.value for state in JobState)), 0)
     return counts | {row.shown_state: row.jobs for row in rows}
 
 
 async def read_vitals(connection: AsyncConnection) -> Vitals:
     """Read how the installation stands, over all tenants."""
     jobs = await count_jobs(connection, tenant=None)
-    attempts = dict.fromkeys((state for state in AttemptState if state is not AttemptState.ENDED), 0)
-    attempts |= {AttemptState(row.state): row.attempts for row in await connection.execute(text(_ATTEMPTS))}
+    attempts = {state.value: 0 for state in AttemptState if state is not AttemptState.ENDED}
+    attempts |= {row.state: row.attempts for row in await connection.execute(text(_ATTEMPTS))}
     outbox = {
         row.sink: OutboxVitals(pending=row.pending, dead=row.dead, lag_s=row.lag_s)
         for row in await connection.execute(text(_OUTBOX))

@@ -1,0 +1,88 @@
+"""`/v1/jobs/{id}/events`: what happened to a job, as a list or as it happens.
+
+A live stream resumes after `Last-Event-ID` (the `seq`), repeats nothing and ends
+after the final event. Progress is overwritten, not logged: its events carry no id.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Final
+from uuid import UUID
+
+import orjson
+from fastapi import APIRouter, Header, Query
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.responses import Response
+
+from runware_jobs.core.events import EventType
+from runware_jobs.core.states import FINAL
+from runware_jobs.errors import InvalidJob
+
+from .access import Reader
+from .parts import Parts, WithParts
+from .shapes import EventPage
+from .strict_json import Json, StrictRoute
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictRoute)
+
+_STREAM: Final = "text/event-stream"
+_GRACE_S: Final = 2.0
+"""How long a stream may take to end by itself once the server is told to stop."""
+
+
+@router.get(
+    "/{job_id}/events",
+    response_model=EventPage,
+    responses={
+        200: {"content": {_STREAM: {"schema": {"type": "string"}}}},
+        204: {"description": "Nothing more will come: a browser stops asking"},
+    },
+)
+async def events(
+    job_id: UUID,
+    caller: Reader,
+    parts: WithParts,
+    after: Annotated[int, Query(ge=0, description="Only events with a greater seq.")] = 0,
+    accept: Annotated[str, Header()] = "*/*",
+    last_event_id: Annotated[str | None, Header()] = None,
+) -> Response:
+    """Read a job's events; with `Accept: text/event-stream` also those to come."""
+    job = await parts.producer.get(job_id, tenant=caller.tenant)
+    after = _seq(last_event_id, after)
+    if _STREAM not in accept.lower():
+        return Json({"events": await parts.producer.events(job_id, after=after)})
+    if job["state"] in FINAL and not await parts.producer.events(job_id, after=after):
+        # EventSource connects again whenever a stream ends, for ever, unless it is told so.
+        return Response(status_code=204)
+    return EventSourceResponse(
+        _stream(parts, job_id, after),
+        ping=parts.heartbeat_s,
+        sep="\n",
+        shutdown_event=parts.live.leaving,
+        shutdown_grace_period=_GRACE_S,
+    )
+
+
+async def _stream(parts: Parts, job_id: UUID, after: int) -> AsyncIterator[ServerSentEvent]:
+    progress: int | None = None
+    async for mark in parts.live.marks(job_id):
+        while after < mark.seq:
+            found = await parts.producer.events(job_id, after=after)
+            if not found:
+                break  # months of events can be dropped; the job's count stays
+            for event in found:
+                after = event["seq"]
+                yield ServerSentEvent(data=orjson.dumps(event).decode(), event=event["type"], id=str(after))
+        if mark.state in FINAL:
+            return
+        if mark.progress is not None and mark.progress != progress:
+            progress = mark.progress
+            told = {"type": EventType.JOB_PROGRESS, "job_id": str(job_id), "data": {"progress": progress}}
+            yield ServerSentEvent(data=orjson.dumps(told).decode(), event=EventType.JOB_PROGRESS)
+
+
+def _seq(last_event_id: str | None, after: int) -> int:
+    if last_event_id is None:
+        return after
+    if not last_event_id.isascii() or not last_event_id.isdigit() or len(last_event_id) > 9:  # noqa: PLR2004  what an integer column holds
+        raise InvalidJob("Last-Event-ID must be the seq of an event", parameter="Last-Event-ID")
+    return int(last_event_id)
