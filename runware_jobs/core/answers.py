@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _NOT_THE_MEDIA: Final = frozenset({"taskUUID", "inputImageUUID", "inputVideoUUID", "connectionSessionUUID"})
 _OUTPUTS: Final = frozenset({"text", "structuredData", "outputs", "air", "result", "mediaUUID"})
 _OUTPUT_ENDINGS: Final = ("URL", "Base64Data", "DataURI")
+_MAX_COST_USD: Final = 100_000_000
+"""What a money column holds (`store.tables`); no item costs it."""
 _UPLOAD_PHASES: Final = {"validated": 20, "downloaded": 40, "optimized": 60, "stored": 80}
 
 
@@ -80,32 +82,49 @@ class Reading:
 def read_answer(answer: Answer, *, expected: int, classify: Classify) -> Reading:
     """Read one cumulative answer of a task that gives `expected` results.
 
-    `classify` names the error in a failed item, in the twelve codes. Results without a key of their own appear only in a complete reading: before
-    that, their place in the answer could still change.
+    `classify` names the error in a failed item, in the twelve codes. An item that is
+    told twice is one. Results without a key of their own appear only in a complete
+    reading: before that, their place in the answer could still change.
     """
-    terminal = [(place, item) for place, item in enumerate(answer.items) if _is_terminal(item)]
-    open_items = len(answer.items) - len(terminal)
-    failed = len(answer.errors) + sum(1 for _, item in terminal if _failed(item))
+    items = [storable(item) for item in answer.items]
+    terminal = {
+        _key(item) or f"p{place}": (place, item) for place, item in enumerate(items) if _is_terminal(item)
+    }
+    open_items = sum(1 for item in items if not _is_terminal(item))
+    failed = len(answer.errors) + sum(1 for _, item in terminal.values() if _failed(item))
     succeeded = len(terminal) + len(answer.errors) - failed
     is_complete = succeeded + failed >= expected or (failed > 0 and succeeded == 0 and open_items == 0)
 
     results = [
         NewResult(
-            key=key or f"p{place}",
+            key=key,
             position=_position(item, place),
             item=item,
             cost_usd=cost_of(item),
             error=classify(item) if _failed(item) else None,
         )
-        for place, item in terminal
-        if (key := _key(item)) or is_complete
+        for key, (place, item) in terminal.items()
+        if _key(item) or is_complete
     ]
     if is_complete:
         results += [
             NewResult(key=f"e{n}", position=len(answer.items) + n, item={}, error=error)
             for n, error in enumerate(answer.errors)
         ]
-    return Reading(tuple(results), _progress(answer.items), is_complete)
+    return Reading(tuple(results), _progress(items), is_complete)
+
+
+def storable(value: Any) -> Any:
+    """Replace what jsonb and text refuse: one NUL in a prompt's echo must not stop a group's answers."""
+    match value:
+        case str():
+            return value.replace("\x00", "\ufffd")
+        case dict():
+            return {storable(name): storable(inner) for name, inner in value.items()}
+        case list():
+            return [storable(inner) for inner in value]
+        case _:
+            return value
 
 
 def cost_of(item: Mapping[str, Any]) -> Decimal | None:
@@ -117,7 +136,7 @@ def cost_of(item: Mapping[str, Any]) -> Decimal | None:
         cost = Decimal(str(value))
     except InvalidOperation:
         return None
-    return cost if cost.is_finite() and cost >= 0 else None
+    return cost if cost.is_finite() and 0 <= cost < _MAX_COST_USD else None
 
 
 def _is_terminal(item: Mapping[str, Any]) -> bool:

@@ -49,14 +49,23 @@ class SendOutcome:
     retry_after_s: float | None = None
 
 
-def after_send(live: LiveAttempt, outcome: SendOutcome, *, classify: Classify, random: float) -> Move:
+def after_send(  # noqa: PLR0911  one return per row of the table
+    live: LiveAttempt, outcome: SendOutcome, *, classify: Classify, random: float
+) -> Move:
     """Decide what one outcome of a send means (the table of DESIGN 4)."""
+    if live.state is AttemptState.ACCEPTED and outcome.sent not in {Sent.ACCEPTED, Sent.CONFLICT}:
+        # Known to be there by another way (a callback) while a resend was on the wire.
+        return Move(live=live)
     match outcome.sent:
         case Sent.ACCEPTED:
-            return _accepted(live, outcome.answer, classify=classify, random=random)
+            return after_answer(live, outcome.answer, classify=classify, random=random)
         case Sent.CONFLICT:
-            return _accepted(live, Answer(), classify=classify, random=random)
+            return after_answer(live, Answer(), classify=classify, random=random)
         case Sent.REFUSED:
+            if live.state is AttemptState.UNCLEAR and _error_of(outcome).code in RETRIED_CODES:
+                # The resend was turned away for a reason that passes; of the first send,
+                # which may be running, this says nothing: no new UUID comes of it (P2).
+                return note_settlement(live, "resend", outcome.sent)
             return _ended(live, AttemptEnd.REFUSED, (), _error_of(outcome), random=random)
         case Sent.BUSY | Sent.NOT_SENT | Sent.BLOCKED:
             return _handed_back(live, outcome, random=random)
@@ -80,9 +89,12 @@ def after_answer(live: LiveAttempt, answer: Answer, *, classify: Classify, rando
     """
     reading = read_answer(answer, expected=live.results_expected, classify=classify)
     fresh = tuple(result for result in reading.results if result.key not in live.known_keys)
-    if reading.is_complete:
-        return _completed(live, reading.results, fresh, random=random)
     newly_accepted = live.state is not AttemptState.ACCEPTED
+    submitted = [NewEvent(EventType.JOB_SUBMITTED)] if newly_accepted and live.carries_job else []
+    if reading.is_complete:
+        # Answered at once, or found in the archive: it was submitted all the same.
+        move = _completed(live, reading.results, fresh, random=random)
+        return replace(move, events=(*submitted, *move.events))
     return Move(
         live=live,
         attempt_to=AttemptState.ACCEPTED if newly_accepted else None,
@@ -90,10 +102,7 @@ def after_answer(live: LiveAttempt, answer: Answer, *, classify: Classify, rando
         results=fresh,
         progress=reading.progress,
         cost_usd=_sum_cost(live.known_cost_usd, fresh),
-        events=(
-            *([NewEvent(EventType.JOB_SUBMITTED)] if newly_accepted and live.carries_job else []),
-            *_result_events(fresh),
-        ),
+        events=(*submitted, *_result_events(fresh)),
     )
 
 
@@ -108,21 +117,13 @@ def after_loss(live: LiveAttempt, message: str) -> Move:
         job_to=JobState.FAILED if live.carries_job else None,
         job_error=error if live.carries_job else None,
         billing=Billing.UNCLEAR,
-        events=(NewEvent(EventType.JOB_FAILED),) if live.carries_job else (),
+        events=(NewEvent(EventType.JOB_FAILED),) if live.carries_job else _cost_settled(live),
     )
 
 
 def note_settlement(live: LiveAttempt, step: str, answer: str, *, resent: bool | None = None) -> Move:
     """Record one step of a settlement that did not settle it."""
     return Move(live=live, settlement={"step": step, "answer": answer}, resent=resent)
-
-
-def _accepted(live: LiveAttempt, answer: Answer, *, classify: Classify, random: float) -> Move:
-    move = after_answer(live, answer, classify=classify, random=random)
-    if move.outcome is not None and live.carries_job:
-        # Answered at once (an upload, a very fast task): it was submitted all the same.
-        return _with_events_first(move, NewEvent(EventType.JOB_SUBMITTED))
-    return move
 
 
 def _handed_back(live: LiveAttempt, outcome: SendOutcome, *, random: float) -> Move:
@@ -132,7 +133,11 @@ def _handed_back(live: LiveAttempt, outcome: SendOutcome, *, random: float) -> M
         return note_settlement(live, "resend", outcome.sent, resent=False)
     if not live.carries_job:
         return Move(
-            live=live, attempt_to=AttemptState.ENDED, outcome=AttemptEnd.NOT_SENT, billing=Billing.NONE
+            live=live,
+            attempt_to=AttemptState.ENDED,
+            outcome=AttemptEnd.NOT_SENT,
+            billing=Billing.NONE,
+            events=_cost_settled(live),
         )
     return Move(
         live=live,
@@ -160,11 +165,11 @@ def _completed(
         progress=100,
         cost_usd=_sum_cost(live.known_cost_usd, fresh),
         job_to=_if_carried(live, JobState.FAILED if job_fails else JobState.SUCCEEDED),
-        job_error=failures[0] if job_fails else None,
+        job_error=failures[0] if job_fails and live.carries_job else None,
         billing=Billing.BILLED,
         events=(
             *_result_events(fresh),
-            NewEvent(final if live.carries_job else EventType.JOB_COST),
+            *((NewEvent(final),) if live.carries_job else _cost_settled(live)),
         ),
     )
 
@@ -188,7 +193,7 @@ def _ended(
     if may_retry:
         event: tuple[NewEvent, ...] = (NewEvent(EventType.JOB_RETRYING, {"error": error.to_json()}),)
     else:
-        event = (NewEvent(EventType.JOB_FAILED),) if live.carries_job else ()
+        event = (NewEvent(EventType.JOB_FAILED),) if live.carries_job else _cost_settled(live)
     return Move(
         live=live,
         attempt_to=AttemptState.ENDED,
@@ -202,6 +207,12 @@ def _ended(
         delay_s=delay_s,
         events=(*_result_events(fresh), *event),
     )
+
+
+def _cost_settled(live: LiveAttempt) -> tuple[NewEvent, ...]:
+    """Tell that what a job ended before has cost is known now: it was `detached` until here."""
+    assert not live.carries_job  # noqa: S101  a carried job's final event says it
+    return (NewEvent(EventType.JOB_COST),)
 
 
 def _if_carried(live: LiveAttempt, to: JobState) -> JobState | None:
@@ -221,7 +232,3 @@ def _sum_cost(known: Decimal | None, fresh: Sequence[NewResult]) -> Decimal | No
     if known is not None:
         costs.append(known)
     return sum(costs[1:], costs[0]) if costs else None
-
-
-def _with_events_first(move: Move, *events: NewEvent) -> Move:
-    return replace(move, events=(*events, *move.events))

@@ -26,6 +26,9 @@ MAX_PARAMS_BYTES: Final = 1_000_000
 """Larger requests carry media that belongs into an input, stored once and referenced."""
 
 _MAX_KEY: Final = 255
+_MAX_RESULTS: Final = 1_000
+"""Far above what any model gives, and within what a count of results may be."""
+
 _MAX_DELAY_S: Final = 366 * 86_400.0
 
 # What these do is ours to decide; the message says what to use instead.
@@ -87,9 +90,12 @@ def make_job(job_id: UUID, kind: str, params: Mapping[str, Any], options: Option
     alias = clean.pop("taskUUID", None)
     _check_options(options)
     model = clean.get("model") or ""
-    if not isinstance(model, str):
-        raise InvalidJob("model must be a string (an AIR such as 'runware:400@1')", parameter="model")
-    if len(orjson.dumps(clean)) > MAX_PARAMS_BYTES:
+    if not isinstance(model, str) or len(model) > _MAX_KEY:
+        raise InvalidJob(
+            f"model must be a string of at most {_MAX_KEY} characters (an AIR such as 'runware:400@1')",
+            parameter="model",
+        )
+    if _json_size(clean, "params") > MAX_PARAMS_BYTES:
         raise InvalidJob(
             f"params are larger than {MAX_PARAMS_BYTES} bytes: upload media first, or pass it as a Path",
             parameter="params",
@@ -134,6 +140,10 @@ def _clean_params(kind: Kind, params: dict[str, Any]) -> dict[str, Any]:
             f"taskType {task_type!r} is not a {kind} job's: use one of {', '.join(sorted(TASK_TYPES[kind]))}",
             parameter="taskType",
         )
+    for name in ("numberResults", "promptVersions"):
+        # A job is complete when that many results are there.
+        if name in params:
+            _whole(name, params[name], 1, _MAX_RESULTS)
     params.pop("deliveryMethod", None)
     if task_type not in WITHOUT_DELIVERY_METHOD:
         params["deliveryMethod"] = "async"
@@ -154,8 +164,8 @@ def _alias(value: Any) -> str | None:
 
 
 def _check_options(options: Options) -> None:
-    _between("priority", options.priority, 0, 9)
-    _between("max_attempts", options.max_attempts, 1, 100)
+    _whole("priority", options.priority, 0, 9)
+    _whole("max_attempts", options.max_attempts, 1, 100)
     _between("delay_s", options.delay_s, 0, _MAX_DELAY_S)
     for name in ("deadline_s", "start_deadline_s"):
         value = getattr(options, name)
@@ -163,22 +173,51 @@ def _check_options(options: Options) -> None:
             _between(name, value, 0.001, _MAX_DELAY_S)
     for name in ("tenant", "idempotency_key", "external_id", "custom_id"):
         value = getattr(options, name)
-        if value is not None and not _is_name(value):
+        if (value is not None or name == "tenant") and not _is_name(value):
             raise InvalidJob(f"{name} must be a string of 1 to {_MAX_KEY} characters", parameter=name)
     if options.on_partial not in set(OnPartial):
         raise InvalidJob("on_partial must be 'succeed' or 'fail'", parameter="on_partial")
-    if not all(_is_name(tag) for tag in options.tags):
-        raise InvalidJob(f"tags must be strings of 1 to {_MAX_KEY} characters", parameter="tags")
+    if isinstance(options.tags, str) or not all(_is_name(tag) for tag in options.tags):
+        raise InvalidJob(f"tags must be a list of strings of 1 to {_MAX_KEY} characters", parameter="tags")
+    for name in ("metadata", "link", "link_error", "canvas"):
+        value = getattr(options, name)
+        if value is not None:
+            _json_size(value, name)
+
+
+def _json_size(value: Mapping[str, Any], name: str) -> int:
+    """Count the bytes of a dict as JSON, which the database must be able to hold."""
     try:
-        orjson.dumps(dict(options.metadata))
-    except (TypeError, ValueError) as error:
-        raise InvalidJob(
-            f"metadata must be a dict that JSON can hold: {error}", parameter="metadata"
-        ) from None
+        encoded = orjson.dumps(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidJob(f"{name} must be a dict that JSON can hold: {error}", parameter=name) from None
+    # The encoding of a NUL may also be a backslash and its text: only then look closer.
+    if not encoded.startswith(b"{") or (b"\\u0000" in encoded and _has_nul(value)):
+        raise InvalidJob(f"{name} must be a dict without NUL characters in it", parameter=name)
+    return len(encoded)
+
+
+def _has_nul(value: Any) -> bool:
+    match value:
+        case str():
+            return "\x00" in value
+        case dict():
+            return any(_has_nul(name) or _has_nul(inner) for name, inner in value.items())
+        case list() | tuple():
+            return any(map(_has_nul, value))
+        case _:
+            return False
 
 
 def _is_name(value: Any) -> bool:
     return isinstance(value, str) and 1 <= len(value) <= _MAX_KEY and "\x00" not in value
+
+
+def _whole(name: str, value: Any, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise InvalidJob(
+            f"{name} must be a whole number from {low} to {high}, got {value!r:.50}", parameter=name
+        )
 
 
 def _between(name: str, value: Any, low: float, high: float) -> None:

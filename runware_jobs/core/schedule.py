@@ -33,6 +33,7 @@ MAX_POLL_S: Final[dict[Lane, float]] = {
     Lane.UPLOAD: 10.0,
 }
 _RETRY_CAP_S: Final = 300.0
+_BUSY_FLOOR_S: Final = 0.5
 _BUSY_CAP_S: Final = 60.0
 _RETRY_AFTER_CAP_S: Final = 3600.0
 
@@ -70,7 +71,8 @@ def busy_delay(times: int, *, retry_after_s: float | None, random: float) -> flo
 
     `times` counts how often this attempt was handed back already.
     """
-    backoff = min(0.5 * 2.0 ** min(times, 10), _BUSY_CAP_S) * (0.75 + 0.5 * random)
+    backoff = min(_BUSY_FLOOR_S * 2.0 ** min(times, 10), _BUSY_CAP_S) * (0.75 + 0.5 * random)
     if retry_after_s is None:
         return backoff
-    return min(retry_after_s, _RETRY_AFTER_CAP_S) * (1.0 + 0.1 * random)
+    # "Retry-After: 0" is no licence to hammer a platform that is busy.
+    return min(max(retry_after_s, _BUSY_FLOOR_S), _RETRY_AFTER_CAP_S) * (1.0 + 0.1 * random)

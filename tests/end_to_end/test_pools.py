@@ -1,0 +1,35 @@
+"""Each pool of Celery that can hold our loop: one loop per process, started after any fork."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from celery import Celery
+
+from tests.support.polling import poll_until
+from tests.support.worker_process import running_worker
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from runware_jobs import Jobs
+
+pytestmark = pytest.mark.slow
+
+IMAGE = {"model": "runware:400@1", "positivePrompt": "a heron", "width": 512, "height": 512}
+CLASSES = {"prefork": "prefork:TaskPool", "solo": "solo:TaskPool", "threads": "thread:TaskPool"}
+
+
+@pytest.mark.parametrize("pool", ["prefork", "solo", "threads"])
+def test_a_job_goes_through_a_worker_with_pool(
+    pool: str, environment: dict[str, str], jobs: Jobs, tmp_path: Path
+) -> None:
+    asking = Celery(broker=environment["RUNWARE_JOBS_BROKER_URL"], set_as_current=False)
+    with running_worker(environment, log=tmp_path / "worker.log", pool=pool):
+        job = jobs.enqueue(IMAGE).wait(30)
+        stats = poll_until(lambda: asking.control.inspect(timeout=2).stats(), what="the worker's stats")
+
+    assert job.state == "succeeded"
+    [told] = stats.values()
+    assert told["pool"]["implementation"].endswith(CLASSES[pool])
