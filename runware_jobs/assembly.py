@@ -205,7 +205,9 @@ def _make_client(settings: Settings) -> Runware:
         schemas_base_url=settings.schemas_base_url,
         content_base_url=settings.content_base_url,
         serverless_base_url=settings.serverless_base_url,
+        timeout=settings.request_timeout_s * milliseconds,
         submit_timeout=settings.request_timeout_s * milliseconds,
+        poll_request_timeout=settings.request_timeout_s * milliseconds,
         submit_group_size=settings.submit_group_size,
         poll_group_size=settings.poll_group_size,
         encode_local_files=False,
@@ -237,9 +239,12 @@ async def _organisation_when_up(client: Runware, settings: Settings) -> str:
     wait_s = 0.2
     while True:
         try:
-            return await _organisation(client, settings)
+            async with asyncio.timeout(settings.request_timeout_s):
+                return await _organisation(client, settings)
         except RunwareError as error:
             _log.warning("platform_not_reached", error_code=error.code, retry_in_s=wait_s)
+        except TimeoutError:
+            _log.warning("platform_not_reached", error_code="timeout", retry_in_s=wait_s)
         await asyncio.sleep(wait_s)
         wait_s = min(wait_s * 2, 30.0)
 

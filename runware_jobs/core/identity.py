@@ -53,9 +53,13 @@ def request_hash(kind: str, params: Mapping[str, Any]) -> bytes:
 
 
 def new_job_id() -> UUID:
-    """Make a job id: random, with the time in front, so that newer ids sort later (RFC 9562, v7)."""
-    milliseconds = time.time_ns() // 1_000_000
-    number = (milliseconds << 80) | int.from_bytes(os.urandom(10))
-    number = (number & ~(0xF << 76)) | (0x7 << 76)
+    """Make a job id: random, with the time in front, so that newer ids sort later (RFC 9562, v7).
+
+    The time is as fine as a quarter of a microsecond (6.2, method 3), so that the ids
+    of one bulk sort in the order in which they were made.
+    """
+    milliseconds, rest_ns = divmod(time.time_ns(), 1_000_000)
+    fraction = (rest_ns << 12) // 1_000_000
+    number = (milliseconds << 80) | (0x7 << 76) | (fraction << 64) | int.from_bytes(os.urandom(8))
     number = (number & ~(0x3 << 62)) | (0x2 << 62)
     return UUID(int=number)

@@ -8,6 +8,7 @@ Everybody else is kept out by the closed folders around data and sockets.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import pwd
@@ -32,6 +33,9 @@ _CAP_SETUID = 7
 _CAPABILITY_VERSION_3 = 0x20080522
 _PR_SET_PDEATHSIG = 1
 _PR_SET_KEEPCAPS = 8
+_PR_SET_SECUREBITS = 28
+# SECBIT_NO_SETUID_FIXUP, linux/securebits.h
+_NO_SETUID_FIXUP = 1 << 2
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_RAISE = 2
 
@@ -100,6 +104,11 @@ def _capability_to_pass() -> int:
 
 def _become(identity: Identity) -> None:
     if identity.capability is not None:
+        # access(2) sets capabilities aside for a user who is not root, unless told not to; initdb asks by it
+        # whether it may run the programs beside it. A root without SETPCAP may not ask for this, and does
+        # without it: its programs then have to lie where everybody may go.
+        with contextlib.suppress(OSError):
+            _prctl(_PR_SET_SECUREBITS, _NO_SETUID_FIXUP)
         _prctl(_PR_SET_KEEPCAPS, 1)
     os.setgroups([])
     os.setgid(identity.gid)

@@ -17,6 +17,7 @@ from runware_jobs.core.money import Purse, Request, admit
 from runware_jobs.core.states import AttemptState, JobState, Kind, Lane
 from runware_jobs.core.task_types import size_of
 
+from .estimates import LEARNED_AS
 from .plans import as_json
 from .tables import SCHEMA
 
@@ -56,12 +57,13 @@ async def claim(
 ) -> Claim:
     """Take at most `limit` due jobs of the owner's account and commit to sending them.
 
-    Nothing is sent here. The attempts are `sending`, owned, and fenced:
+    Nothing is sent here, and nothing is taken by a process whose lease has lapsed. The attempts are `sending`, owned, and fenced:
     `send_before` lies `send_window_s` ahead on the database's clock.
     """
-    account = (await connection.execute(text(_ACCOUNT), {"account_id": owner.account_id})).mappings().one()
+    values: dict[str, Any] = {"account_id": owner.account_id, "owner_id": owner.id, "epoch": owner.epoch}
+    account = (await connection.execute(text(_ACCOUNT), values)).mappings().one()
     room = min(limit, account["max_in_flight"] - account["in_flight"])
-    if account["state"] != "open" or room <= 0:
+    if account["state"] != "open" or room <= 0 or not account["has_lease"]:
         return Claim()
     if account["tokens"] < 1:
         return Claim(again_in_s=(1 - account["tokens"]) / account["max_requests_per_s"])
@@ -78,7 +80,7 @@ async def claim(
     claimed = [_claimed(secret, rows[job_id]) for job_id in verdict.admitted]
     if not claimed:
         return Claim()
-    values = {
+    values |= {
         "rows": as_json(
             [
                 {
@@ -94,9 +96,6 @@ async def claim(
                 for job in claimed
             ]
         ),
-        "account_id": owner.account_id,
-        "owner_id": owner.id,
-        "epoch": owner.epoch,
         "send_window_s": send_window_s,
         "tokens": account["tokens"] - 1,
     }
@@ -132,7 +131,9 @@ async def _purses(
 ) -> tuple[Purse | None, dict[UUID, Purse]]:
     """Read what may still be spent: by the account today, and by each batch with a budget."""
     daily = account["daily_limit_usd"]
-    brake = None if daily is None else Purse(daily, account["spent_today_usd"], account["held_usd"])
+    brake = None if daily is None else Purse(
+        daily, account["spent_today_usd"], account["held_usd"], has_unpriced=account["has_unpriced"]
+    )
     ids = sorted({str(row["batch_id"]) for row in rows if row["batch_id"] is not None})
     if not ids:
         return brake, {}
@@ -151,7 +152,12 @@ SELECT state, in_flight, max_in_flight, max_requests_per_s, daily_limit_usd, hel
     -- A twentieth of a second's worth may be saved up, so that no window of two
     -- seconds sees more than the rate allows and one request on top.
     LEAST(1 + max_requests_per_s / 20,
-          tokens + max_requests_per_s * EXTRACT(EPOCH FROM clock_timestamp() - tokens_at)) AS tokens
+          tokens + max_requests_per_s * EXTRACT(EPOCH FROM clock_timestamp() - tokens_at)) AS tokens,
+    EXISTS (SELECT FROM {SCHEMA}.process WHERE id = :owner_id AND epoch = :epoch AND stopped_at IS NULL)
+        AS has_lease,
+    CASE WHEN daily_limit_usd IS NULL THEN false ELSE EXISTS (
+        SELECT FROM {SCHEMA}.attempt WHERE attempt.account_id = account.id AND hold_usd IS NULL
+            AND attempt.state NOT IN ('{AttemptState.PREPARED}', '{AttemptState.ENDED}')) END AS has_unpriced
 -- NO KEY: an open transaction that has enqueued holds a key share of this row, and
 -- no claim waits for a caller.
 FROM {SCHEMA}.account WHERE id = :account_id FOR NO KEY UPDATE
@@ -173,16 +179,18 @@ FROM (
 JOIN {SCHEMA}.job ON job.id = picked.id
 LEFT JOIN {SCHEMA}.attempt AS prepared ON prepared.job_id = job.id AND prepared.run = job.run
     AND prepared.state = '{AttemptState.PREPARED}'
-LEFT JOIN {SCHEMA}.estimate ON estimate.model = job.model AND estimate.size = ''
+LEFT JOIN {SCHEMA}.estimate ON estimate.model = {LEARNED_AS} AND estimate.size = ''
 WHERE job.state = '{JobState.QUEUED}' AND (job.deadline_at IS NULL OR job.deadline_at > now())
-  AND (job.start_deadline_at IS NULL OR job.start_deadline_at > now())
+  AND (job.start_deadline_at IS NULL OR job.start_deadline_at > now() OR job.submitted_at IS NOT NULL)
 ORDER BY picked.priority DESC, turn, last_served_at NULLS FIRST
 FOR UPDATE OF job SKIP LOCKED
 """
 
 _BATCHES: Final = f"""
 SELECT id, budget_usd, spent_usd, held_usd, EXISTS (
-    SELECT FROM {SCHEMA}.job JOIN {SCHEMA}.attempt ON attempt.job_id = job.id AND attempt.state <> 'ended'
+    SELECT FROM {SCHEMA}.job JOIN {SCHEMA}.attempt ON attempt.job_id = job.id
+        -- One that was handed back is not out: counted, it would keep itself from going out again.
+        AND attempt.state NOT IN ('{AttemptState.PREPARED}', '{AttemptState.ENDED}')
     WHERE job.batch_id = batch.id AND attempt.hold_usd IS NULL) AS has_unpriced
 FROM {SCHEMA}.batch WHERE id = ANY (CAST(:ids AS uuid[])) AND budget_usd IS NOT NULL ORDER BY id
 FOR NO KEY UPDATE

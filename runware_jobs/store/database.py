@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +23,10 @@ from .tables import SCHEMA
 if TYPE_CHECKING:
     from typing import Any
 
+# Alembic keeps its context in module globals: one migration at a time in a process.
+_ALEMBIC = threading.Lock()
+# CREATE TABLE IF NOT EXISTS does not wait for another that is under way.
+_PARTITIONS_LOCK: Final = 7_281_590_214
 _PACKAGE: Final = Path(__file__).resolve().parents[1]
 
 
@@ -97,10 +102,11 @@ def migrate(database_url: str, revision: str = "head") -> tuple[str | None, str 
             config = alembic_config()
             config.attributes["connection"] = connection
             connection.rollback()
-            if revision == "base" or _is_older(revision, before):
-                command.downgrade(config, revision)
-            else:
-                command.upgrade(config, revision)
+            with _ALEMBIC:
+                if revision == "base" or _is_older(revision, before):
+                    command.downgrade(config, revision)
+                else:
+                    command.upgrade(config, revision)
             after = _revision(connection)
             if after is not None:
                 ensure_event_partitions(connection)
@@ -129,6 +135,7 @@ def ensure_event_partitions(connection: Connection, *, months_ahead: int = 3) ->
     Runs in the caller's transaction. A default partition catches what no month
     has, so that a clock gone wrong costs a slow query, never an event.
     """
+    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _PARTITIONS_LOCK})
     months = connection.execute(
         text(
             "SELECT date_trunc('month', now()) + make_interval(months => n) AS starts_at,"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import text
 
+from .estimates import LEARNED_AS
 from .tables import SCHEMA
 
 if TYPE_CHECKING:
@@ -177,7 +178,7 @@ SELECT job.*, CASE WHEN job.state = 'queued' AND job.run_at > now() AND job.time
         ELSE GREATEST(now(), COALESCE(attempts.accepted_at, GREATEST(job.run_at, now()))
              + make_interval(secs => estimate.duration_s)) END AS expected_at
 FROM {SCHEMA}.job
-LEFT JOIN {SCHEMA}.estimate ON estimate.model = job.model AND estimate.size = ''
+LEFT JOIN {SCHEMA}.estimate ON estimate.model = {LEARNED_AS} AND estimate.size = ''
 LEFT JOIN LATERAL (
     SELECT jsonb_agg(jsonb_build_object('item', item, 'state', result.state, 'error', result.error,
         'archived_url', archived_url) ORDER BY position, key) AS rows
@@ -223,6 +224,8 @@ WHERE id IN (
     SELECT id FROM {SCHEMA}.job
     WHERE finished_at IS NULL AND (deadline_at IS NOT NULL OR start_deadline_at IS NOT NULL)
       AND LEAST(deadline_at, CASE WHEN state = 'queued' THEN start_deadline_at END) <= now()
+      -- Queued again after a start is not late to start.
+      AND (deadline_at <= now() OR submitted_at IS NULL)
     ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED)
 RETURNING id
 """

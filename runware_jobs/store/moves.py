@@ -17,6 +17,7 @@ from runware_jobs.core.events import DEFAULT_WEBHOOK_EVENTS, FINAL_EVENTS, Event
 from runware_jobs.core.moves import LiveAttempt, Move
 from runware_jobs.core.states import AttemptState, Billing, JobState, Lane, OnPartial
 
+from .estimates import LEARN
 from .plans import as_json
 from .tables import SCHEMA
 
@@ -119,12 +120,13 @@ _RELEASES: Final = frozenset({AttemptState.ENDED, AttemptState.PREPARED})
 
 
 def _is_sample(move: Move) -> bool:
-    return move.attempt_to is AttemptState.ENDED and bool(move.results)
+    return move.attempt_to is AttemptState.ENDED and any(result.succeeded for result in move.results)
 
 
 def _row(move: Move) -> dict[str, Any]:
     live = move.live
     cost = move.cost_usd
+    results = sum(1 for result in move.results if result.succeeded)
     return {
         "task_uuid": str(live.task_uuid),
         "job_id": str(live.job_id),
@@ -146,7 +148,8 @@ def _row(move: Move) -> dict[str, Any]:
         "busy": move.busy,
         "events": len(move.events),
         "is_sample": _is_sample(move),
-        "results": sum(1 for result in move.results if result.succeeded),
+        "results": results,
+        "successes": live.known_successes + results,
     }
 
 
@@ -198,7 +201,8 @@ WITH move AS (
         task_uuid uuid, job_id uuid, attempt_from text, attempt_to text, outcome text, attempt_error jsonb,
         settlement jsonb, resent boolean, progress smallint, cost_usd numeric, cost_added_usd numeric,
         job_from text, job_to text, job_error jsonb, carries_job boolean, billing text,
-        delay_s double precision, busy boolean, events integer, is_sample boolean, results integer)
+        delay_s double precision, busy boolean, events integer, is_sample boolean, results integer,
+        successes integer)
 )
 """
 
@@ -238,7 +242,8 @@ UPDATE {SCHEMA}.job SET
     error = CASE WHEN move.job_to IS NOT NULL THEN NULLIF(move.job_error, 'null') ELSE job.error END,
     progress = CASE WHEN move.carries_job THEN COALESCE(move.progress, job.progress) ELSE job.progress END,
     billing = CASE
-        WHEN move.billing = '{Billing.NONE}' AND job.cost_usd > 0 THEN job.billing
+        WHEN move.billing = '{Billing.NONE}' AND job.cost_usd > 0
+            THEN CASE job.billing WHEN '{Billing.DETACHED}' THEN '{Billing.BILLED}' ELSE job.billing END
         ELSE COALESCE(move.billing, job.billing) END,
     cost_usd = CASE WHEN move.cost_added_usd IS NULL THEN job.cost_usd
         ELSE COALESCE(job.cost_usd, 0) + move.cost_added_usd END,
@@ -289,7 +294,8 @@ WHERE told.type = :result_event
 """
 
 # Whoever ends or gives back an attempt frees its places and settles its hold. Last
-# in the transaction, account before buckets: a claim takes them in the same order.
+# in the transaction, and the account before anything else, as a claim does: each
+# UPDATE waits for `locked`, because the order of CTEs is nobody's promise.
 _COUNTERS: Final = f"""{_MOVES},
 freed AS (
     SELECT job.account_id, job.bucket_id, job.batch_id, move.cost_added_usd, attempt.hold_usd,
@@ -298,6 +304,9 @@ freed AS (
     WHERE move.attempt_to IN ('{AttemptState.ENDED}', '{AttemptState.PREPARED}')
       AND move.attempt_from <> '{AttemptState.PREPARED}'
 ),
+locked AS (
+    SELECT id FROM {SCHEMA}.account WHERE id IN (SELECT account_id FROM freed) ORDER BY id FOR NO KEY UPDATE
+),
 account AS (
     UPDATE {SCHEMA}.account SET in_flight = GREATEST(0, in_flight - total.jobs),
         held_usd = GREATEST(0, held_usd - total.held),
@@ -305,38 +314,17 @@ account AS (
         spend_day = CURRENT_DATE
     FROM (SELECT account_id, count(*) AS jobs, COALESCE(sum(hold_usd), 0) AS held,
               COALESCE(sum(cost_usd), 0) AS spent FROM freed GROUP BY account_id) AS total
-    WHERE account.id = total.account_id
+    WHERE account.id = total.account_id AND (SELECT count(*) FROM locked) > 0
 ),
 bucket AS (
     UPDATE {SCHEMA}.bucket SET in_flight = GREATEST(0, in_flight - total.jobs)
     FROM (SELECT bucket_id, count(*) AS jobs FROM freed GROUP BY bucket_id) AS total
-    WHERE bucket.id = total.bucket_id
+    WHERE bucket.id = total.bucket_id AND (SELECT count(*) FROM locked) > 0
 )
 UPDATE {SCHEMA}.batch SET held_usd = GREATEST(0, held_usd - total.held), spent_usd = spent_usd + total.spent
 FROM (SELECT batch_id, COALESCE(sum(hold_usd), 0) AS held, COALESCE(sum(cost_usd), 0) AS spent FROM freed
       WHERE batch_id IS NOT NULL GROUP BY batch_id) AS total
-WHERE batch.id = total.batch_id AND (total.held > 0 OR total.spent > 0)
+WHERE batch.id = total.batch_id AND (total.held > 0 OR total.spent > 0) AND (SELECT count(*) FROM locked) > 0
 """
 
-# A running mean that forgets: the newest 50 samples weigh most, so that a model that
-# became faster is polled earlier within minutes. The row of size '' holds the price.
-_ESTIMATES: Final = f"""{_MOVES},
-sample AS (
-    SELECT job.model, size.name AS size, count(*) AS samples,
-        avg(EXTRACT(EPOCH FROM attempt.finished_at - attempt.accepted_at)) AS duration_s,
-        avg(attempt.cost_usd / NULLIF(move.results, 0)) AS cost_usd
-    FROM move JOIN {SCHEMA}.attempt USING (task_uuid) JOIN {SCHEMA}.job ON job.id = move.job_id
-    CROSS JOIN LATERAL (SELECT DISTINCT unnest(ARRAY['', attempt.size]) AS name) AS size
-    WHERE move.is_sample AND move.results > 0 AND attempt.accepted_at IS NOT NULL
-    GROUP BY job.model, size.name
-)
-INSERT INTO {SCHEMA}.estimate AS estimate (model, size, samples, duration_s, cost_usd)
-SELECT model, size, samples, duration_s, cost_usd FROM sample ORDER BY model, size
-ON CONFLICT (model, size) DO UPDATE SET
-    samples = LEAST(estimate.samples + excluded.samples, 50),
-    duration_s = estimate.duration_s + (excluded.duration_s - estimate.duration_s)
-        * excluded.samples / LEAST(estimate.samples + excluded.samples, 50),
-    cost_usd = COALESCE(estimate.cost_usd + (excluded.cost_usd - estimate.cost_usd)
-        * excluded.samples / LEAST(estimate.samples + excluded.samples, 50), excluded.cost_usd, estimate.cost_usd),
-    updated_at = now()
-"""
+_ESTIMATES: Final = f"{_MOVES}, {LEARN}"

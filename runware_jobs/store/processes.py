@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from runware_jobs.core.states import AttemptState, Lane
 
+from .estimates import LEARNED_AS
 from .tables import SCHEMA
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ UPDATE {SCHEMA}.attempt SET owner_id = :owner_id, epoch = :epoch,
         THEN attempt.settlement || jsonb_build_array(
             jsonb_build_object('step', 'adopt', 'answer', 'unclear', 'at', now()))
         ELSE attempt.settlement END
-FROM orphan, {SCHEMA}.job LEFT JOIN {SCHEMA}.estimate ON estimate.model = job.model AND estimate.size = ''
+FROM orphan, {SCHEMA}.job LEFT JOIN {SCHEMA}.estimate ON estimate.model = {LEARNED_AS} AND estimate.size = ''
 WHERE attempt.task_uuid = orphan.task_uuid AND job.id = attempt.job_id
 RETURNING attempt.task_uuid, job.lane, attempt.state,
     CAST(EXTRACT(EPOCH FROM now() - attempt.accepted_at) AS double precision) AS accepted_s,
