@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from .errors import JobCanceled, JobFailed
+from .options import read_budget
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -323,7 +324,7 @@ class AsyncBatch(BatchView):
 
     async def resume(self, *, budget_usd: Decimal | float | None = None) -> AsyncBatch:
         """Go on after a pause, under a new budget when one is given."""
-        await self._producer.resume_batch(UUID(self.id), budget_usd=dollars(budget_usd))
+        await self._producer.resume_batch(UUID(self.id), budget_usd=read_budget(budget_usd))
         return await self.refresh()
 
     async def cancel(self) -> AsyncBatch:
@@ -372,11 +373,6 @@ class Batch(BatchView):
     def _did(self, awaitable: Awaitable[AsyncBatch]) -> Batch:
         self._view = self._block(awaitable)._view  # noqa: SLF001  its twin
         return self
-
-
-def dollars(value: Decimal | float | str | None) -> Decimal | None:
-    """Read an amount of dollars as a person writes it; None stays None."""
-    return None if value is None else Decimal(str(value))
 
 
 def _instant(value: str | None) -> datetime | None:

@@ -23,14 +23,12 @@ from uuid import UUID
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from celery import Celery
-from celery.canvas import Signature
 
 from .assembly import account_urls, celery_broker, find_services, vault_of
-from .client import file_to_data_uri
-from .core.request import Options
 from .core.views import moment
 from .errors import InvalidJob
-from .handles import AsyncBatch, AsyncJob, Batch, Job, dollars
+from .handles import AsyncBatch, AsyncJob, Batch, Job
+from .options import media_params, read_budget, read_id, read_options
 from .producer import Producer, new_view
 from .settings import Settings
 from .steps.enqueue import Asked, ask
@@ -45,6 +43,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from .core.request import Options
 
     Params = Mapping[str, Any]
 
@@ -140,7 +140,7 @@ class AsyncJobs:
         """
         shared = read_options(options, self._settings)
         batch_id = await self.producer.open_batch(
-            tenant=shared.tenant, name=name, budget_usd=_budget(budget_usd)
+            tenant=shared.tenant, name=name, budget_usd=read_budget(budget_usd)
         )
         rows = enumerate(params)
         try:
@@ -365,61 +365,6 @@ class Jobs:
 
 async def _open_async(settings: Settings, encode_local_files: bool) -> AsyncJobs:
     return AsyncJobs(settings, encode_local_files=encode_local_files)
-
-
-def read_id(value: str | UUID) -> UUID:
-    """Read a job's or batch's id.
-
-    Raises:
-        InvalidJob: it is no UUID.
-    """
-    try:
-        return value if isinstance(value, UUID) else UUID(value)
-    except (ValueError, AttributeError, TypeError):
-        raise InvalidJob(f"{value!r} is not a job's id: ids are UUIDs", parameter="id") from None
-
-
-def media_params(media: Path | str | bytes) -> dict[str, Any]:
-    """Make the params of a media upload from a Path, bytes, URL or data URI."""
-    value = file_to_data_uri(media) if isinstance(media, bytes) else media
-    return {"taskType": "mediaStorage", "operation": "upload", "media": value}
-
-
-def ask_from_message(params: Any, options: Mapping[str, Any], *, kind: str, task_id: str) -> Asked:
-    """Check a job that came through the broker: no path is read, and only plain options are taken."""
-    return ask(params, read_options(options, Settings()), kind=kind, job_id=read_id(task_id))
-
-
-def read_options(given: Mapping[str, Any], settings: Settings) -> Options:
-    """Read the options of `enqueue`, as anybody may spell them.
-
-    Raises:
-        InvalidJob: one is unknown or of the wrong type.
-    """
-    known = set(Options.__dataclass_fields__)
-    unknown = sorted(set(given) - known)
-    if unknown:
-        raise InvalidJob(
-            f"unknown option {unknown[0]!r}; options are {', '.join(sorted(known))}", parameter=unknown[0]
-        )
-    values = dict(given)
-    if "tags" in values:
-        if isinstance(values["tags"], str):
-            raise InvalidJob("tags must be a list of strings, not one string", parameter="tags")
-        values["tags"] = tuple(values["tags"])
-    for name in ("link", "link_error"):
-        if isinstance(values.get(name), Signature):
-            values[name] = dict(values[name])
-    if settings.job_deadline_s is not None:
-        values.setdefault("deadline_s", settings.job_deadline_s)
-    return Options(**values)
-
-
-def _budget(value: Decimal | float | None) -> Decimal | None:
-    budget = dollars(value)
-    if budget is not None and not (budget.is_finite() and budget > 0):
-        raise InvalidJob("budget_usd must be a positive amount of dollars", parameter="budget_usd")
-    return budget
 
 
 def wake_sender(broker_url: str) -> Callable[[], None]:

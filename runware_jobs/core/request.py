@@ -177,7 +177,8 @@ def _check_options(options: Options) -> None:
             raise InvalidJob(f"{name} must be a string of 1 to {_MAX_KEY} characters", parameter=name)
     if options.on_partial not in set(OnPartial):
         raise InvalidJob("on_partial must be 'succeed' or 'fail'", parameter="on_partial")
-    if isinstance(options.tags, str) or not all(_is_name(tag) for tag in options.tags):
+    tags: Any = options.tags  # callers are not type-checked
+    if isinstance(tags, str) or not all(_is_name(tag) for tag in tags):
         raise InvalidJob(f"tags must be a list of strings of 1 to {_MAX_KEY} characters", parameter="tags")
     for name in ("metadata", "link", "link_error", "canvas"):
         value = getattr(options, name)

@@ -14,7 +14,7 @@ from starlette.responses import StreamingResponse
 from runware_jobs.core.request import Options
 from runware_jobs.core.states import JobState
 from runware_jobs.core.views import money
-from runware_jobs.jobs import read_options
+from runware_jobs.options import read_options
 
 from .access import Caller, Enqueuer, Reader
 from .bodies import BatchOptions, BatchRequest, ResumeRequest

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Header, Query
 
 from runware_jobs.core.states import JobState, Kind
 from runware_jobs.errors import InvalidJob
-from runware_jobs.jobs import read_options
+from runware_jobs.options import read_options
 from runware_jobs.steps.enqueue import ask
 
 from .access import Enqueuer, Reader

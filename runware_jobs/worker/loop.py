@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from runware_jobs.assembly import account_urls, open_worker
-from runware_jobs.jobs import ask_from_message
+from runware_jobs.options import read_id, read_options
 from runware_jobs.producer import Producer
+from runware_jobs.steps.enqueue import ask
 
 from .clock import Clock
 
@@ -84,7 +85,7 @@ class WorkerLoop:
             RunwareJobsError: the request is wrong.
             TimeoutError: the database did not answer in time; the job may be there.
         """
-        asked = ask_from_message(params, options, kind=kind, task_id=task_id)
+        asked = ask(params, read_options(options, self._settings), kind=kind, job_id=read_id(task_id))
         if not self._ready.wait(_INTAKE_WITHIN_S) or self._producer is None:
             raise TimeoutError("the worker's loop is not ready")
         adding = asyncio.run_coroutine_threadsafe(
