@@ -292,6 +292,7 @@ async def open_worker(
                     host=os.uname().nodename,
                     pid=os.getpid(),
                     signals=signals,
+                    archives=archive is not None,
                 )
             yield Context(
                 engine=engine,

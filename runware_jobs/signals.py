@@ -23,7 +23,7 @@ on_result = Signal(name="on_result", providing_args={"job", "event"})
 """A result arrived: `event["data"]["result"]` is the item, also a failed one."""
 
 on_progress = Signal(name="on_progress", providing_args={"job", "event"})
-"""A job's progress changed; thin (`job["id"]`, `event["progress"]`), newest wins."""
+"""A job's progress changed; thin (`job["id"]`, `event["data"]["progress"]`), newest wins."""
 
 on_state = Signal(name="on_state", providing_args={"job", "event"})
 """A job moved: queued, submitted, retrying, or final."""

@@ -143,6 +143,8 @@ def _refuses_question(error: RunwareError, entry: Item, status: int | None) -> b
         status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR
     ):
         return True
+    if raw_code in _UNKNOWN_TASK_RAW_CODES:
+        return False  # an answer about the task, though it names taskUUID as its parameter
     if raw_code == CONFLICT_RAW_CODE or entry.get("parameter") == "taskUUID":
         return True
     if raw_code.startswith(("provider", "thirdParty")):

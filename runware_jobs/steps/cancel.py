@@ -59,8 +59,10 @@ async def retry(
         raise NotPossible(
             f"Job {job_id} is {job['state']}: only failed and canceled jobs are retried.", job_id=job_id
         )
+    batch_ids = [job["batch_id"]] if job["batch_id"] is not None else []
     if await jobs.readopt_jobs(connection, [job_id]):
         await announce(connection, [_event(job_id, EventType.JOB_RETRYING, adopted=True)])
+        await batches.reopen_batches(connection, batch_ids)
         return
     if job["billing"] == Billing.UNCLEAR and not accept_double_billing:
         raise NotPossible(
@@ -73,6 +75,7 @@ async def retry(
             f"Job {job_id} has an attempt that is being sent; try again shortly.", job_id=job_id
         )
     await announce(connection, [_event(job_id, EventType.JOB_RETRYING, adopted=False)])
+    await batches.reopen_batches(connection, batch_ids)
 
 
 async def retry_failed(connection: AsyncConnection, batch_id: UUID) -> tuple[int, int]:

@@ -17,7 +17,7 @@ import structlog
 
 from runware_jobs.core.delivery import next_delivery
 from runware_jobs.core.events import FINAL_EVENTS
-from runware_jobs.core.signing import sign
+from runware_jobs.core.signing import SecretKeyWrong, sign
 from runware_jobs.core.views import event_view, job_view
 from runware_jobs.store import outbox
 from runware_jobs.store.jobs import read_jobs
@@ -63,7 +63,17 @@ async def deliver(context: Context) -> int:
 async def _one(context: Context, due: Due, jobs: Mapping[UUID, Mapping[str, Any]]) -> None:
     assert context.vault is not None  # noqa: S101  for the type checker: deliver() looked
     body = body_of(due, jobs.get(due.job_id) if due.job_id is not None else None)
-    secrets = [context.vault.decrypt(secret) for secret in due.secrets]
+    try:
+        secrets = [context.vault.decrypt(secret) for secret in due.secrets]
+    except SecretKeyWrong as error:
+        # Of this endpoint alone: the others of the batch leave, and this one is tried
+        # again, since the next worker may have the key.
+        message = error.message
+        await committed(context.engine, lambda connection: _log_unsigned(connection, context, due, message))
+        return
+    if not secrets:
+        await committed(context.engine, lambda connection: outbox.done(connection, [due.id]))
+        return
     headers = sign(secrets, webhook_id=str(due.event_id), timestamp=datetime.now(UTC), body=body)
     result = await context.sender.send(due.url or "", body, headers)
     await committed(context.engine, lambda connection: _log_result(connection, context, due, result))
@@ -90,6 +100,21 @@ def body_of(due: Due, job: Mapping[str, Any] | None) -> bytes:
             dropped.append(name)
             body = orjson.dumps(event | {"truncated": dropped})
     return body
+
+
+async def _log_unsigned(connection: AsyncConnection, context: Context, due: Due, reason: str) -> None:
+    delay_s = next_delivery(due.attempts + 1, retry_after_s=None, random=context.random())
+    await outbox.put_off(connection, due.id, delay_s=delay_s)
+    await outbox.record_delivery(
+        connection,
+        due,
+        state="dead" if delay_s is None else "failed",
+        status_code=None,
+        reason=reason,
+        duration_ms=0,
+        answer="",
+        next_in_s=delay_s,
+    )
 
 
 async def _log_result(connection: AsyncConnection, context: Context, due: Due, result: SendResult) -> None:

@@ -69,6 +69,7 @@ async def _record(context: Context, news: Mapping[UUID, Answer], by_task: Mappin
     for task, move in moves.items():
         if move.attempt_to is AttemptState.ACCEPTED:
             by_task[str(task)].state = AttemptState.ACCEPTED
-        if "on_progress" in context.signals and move.progress not in {None, move.live.progress}:
+        has_news = move.live.carries_job and move.progress not in {None, move.live.progress}
+        if "on_progress" in context.signals and has_news:
             await announce_progress(context, move.live.job_id, move.progress or 0)
     return ended(moves, list(news))

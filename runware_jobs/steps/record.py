@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import structlog
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from runware_jobs.store import moves as store
 
@@ -69,6 +70,9 @@ async def committed(engine: AsyncEngine, work: Callable[[AsyncConnection], Await
             if not _is_passing(error):
                 raise
             _log.warning("database_away", error=type(error.orig).__name__, retry_in_s=round(wait_s, 2))
+        except PoolTimeout:
+            # Every connection of this process is taken: the answer in hand waits too.
+            _log.warning("database_away", error="PoolTimeout", retry_in_s=round(wait_s, 2))
         await asyncio.sleep(wait_s)
         wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from runware_jobs.client import RunwareError
 from runware_jobs.core.answers import Answer
 from runware_jobs.core.decisions import after_answer, after_loss, after_send, note_settlement
+from runware_jobs.core.moves import Move
 from runware_jobs.core.states import AttemptState
 from runware_jobs.store.jobs import read_sent
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from runware_jobs.core.decisions import SendOutcome
-    from runware_jobs.core.moves import LiveAttempt, Move
+    from runware_jobs.core.moves import LiveAttempt
 
     from .context import Context
     from .watch import Watch
@@ -52,29 +53,40 @@ async def settle(context: Context, watches: Sequence[Watch]) -> set[UUID]:
     by_task = {watch.task_uuid: watch for watch in doubtful}
     to_resend: list[UUID] = []
 
-    def decide(live: LiveAttempt) -> Move | None:
-        answer = answers.get(live.task_uuid)
-        if answer is None:
-            return None
-        # After a resend the archive proves nothing: a rejected duplicate overwrites it.
-        if (answer.items or answer.errors) and not live.was_resent:
-            return after_answer(live, answer, classify=item_error, random=context.random())
-        if live.state is AttemptState.UNCLEAR and _may_resend(context, live):
+    def decide(live: LiveAttempt) -> Move:
+        answer = answers[live.task_uuid]
+        if _is_proof(live, answer):
+            move = after_answer(live, answer, classify=item_error, random=context.random())
+            if not move.changes_nothing:
+                return move
+        elif live.state is AttemptState.UNCLEAR and _may_resend(context, live):
             to_resend.append(live.task_uuid)
             return note_settlement(live, "archive", "unknown", resent=True)
         if _is_overdue(context, by_task[live.task_uuid]):
             return after_loss(live, "The platform does not know this task any more; it may have been billed.")
-        return None
+        return Move(live=live)
 
     moves = await record(context, answers, decide)
     decided = list(moves)
-    gone = ended(moves, decided)
+    gone = ended(moves, list(answers))
     for task in decided:
         if moves[task].attempt_to is AttemptState.ACCEPTED:
             by_task[task].state = AttemptState.ACCEPTED
     if to_resend:
         gone |= await _resend(context, {task: by_task[task] for task in to_resend})
     return gone
+
+
+def _is_proof(live: LiveAttempt, answer: Answer) -> bool:
+    """Tell whether what the archive has is about the send in question."""
+    if live.was_resent:
+        # A rejected duplicate overwrites what was there (PROTOCOL 6.2).
+        return False
+    if answer.items:
+        return True
+    # An error alone may be the one that handed this attempt back before (429): taken
+    # for the end of the later send, it would license a second task beside the first.
+    return bool(answer.errors) and live.times_busy == 0
 
 
 def _is_overdue(context: Context, watch: Watch) -> bool:
@@ -116,10 +128,11 @@ async def _resend(context: Context, watches: Mapping[UUID, Watch]) -> set[UUID]:
     """Send once more under the same UUIDs; the mark that says so is committed already."""
     send_before = time.time() + context.tempo.send_window_s
     async with context.engine.connect() as connection:
-        tasks = [
+        made = [
             await make_task(connection, account_id=context.owner.account_id, **sent)
             for sent in await read_sent(connection, watches)
         ]
+    tasks = [task for task in made if task is not None]
     outcomes = await context.client.submit_many(tasks, send_before=send_before)
     answers: dict[UUID, SendOutcome] = {
         watch.task_uuid: send_outcome(outcomes[str(watch.task_uuid)])

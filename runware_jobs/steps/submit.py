@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import structlog
 
-from runware_jobs.core.decisions import Sent, after_send
+from runware_jobs.core.answers import JobError
+from runware_jobs.core.decisions import SendOutcome, Sent, after_send
 from runware_jobs.store.claims import claim
 
 from .record import record
@@ -25,13 +26,16 @@ from .words import item_error, send_outcome
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runware_jobs.core.answers import JobError
     from runware_jobs.core.moves import LiveAttempt, Move
     from runware_jobs.store.claims import Claim, Claimed
 
     from .context import Context
 
 _log = structlog.get_logger()
+# One job that cannot be sent must not keep those behind it in the queue.
+_NO_INPUT: Final = SendOutcome(
+    Sent.REFUSED, error=JobError("notFound", "An input of this job is no longer stored: enqueue it again.")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,8 @@ async def submit(context: Context) -> Submitted:
     if not claimed.jobs:
         return Submitted(again_in_s=claimed.again_in_s)
     outcomes = await context.client.submit_many(tasks, send_before=send_before)
-    answers = {UUID(task): send_outcome(outcome) for task, outcome in outcomes.items()}
+    answers = {job.task_uuid: _NO_INPUT for job in claimed.jobs if str(job.task_uuid) not in outcomes}
+    answers |= {UUID(task): send_outcome(outcome) for task, outcome in outcomes.items()}
 
     def decide(live: LiveAttempt) -> Move:
         return after_send(live, answers[live.task_uuid], classify=item_error, random=context.random())
@@ -86,7 +91,7 @@ async def _claim(context: Context) -> tuple[Claim, list[dict[str, Any]]]:
             limit=context.tempo.submit_group_size,
             send_window_s=context.tempo.send_window_s,
         )
-        return taken, [
+        made = [
             await make_task(
                 connection,
                 account_id=context.owner.account_id,
@@ -96,6 +101,7 @@ async def _claim(context: Context) -> tuple[Claim, list[dict[str, Any]]]:
             )
             for job in taken.jobs
         ]
+        return taken, [task for task in made if task is not None]
 
 
 def _watches(context: Context, jobs: Sequence[Claimed], moves: dict[UUID, Move]) -> tuple[Watch, ...]:

@@ -69,7 +69,10 @@ def watch_sent(
 ) -> Watch | None:
     """Follow an attempt that was just sent; None when its move ended it or gave it back."""
     now = time.monotonic()
-    match move.attempt_to:
+    # A transaction that was done twice finds its own work done: the attempt stands
+    # where it was to go, and the second move says nothing of it.
+    state = move.attempt_to or move.live.state
+    match state:
         case AttemptState.ACCEPTED:
             delay = first_poll_delay(
                 lane, expected_s, minimum_s=context.tempo.poll_min_interval_s, random=context.random()
@@ -78,7 +81,7 @@ def watch_sent(
             delay = context.tempo.reconcile_grace_s
         case _:
             return None
-    return Watch(task_uuid=task_uuid, lane=lane, state=move.attempt_to, sent_at=now, due_at=now + delay)
+    return Watch(task_uuid=task_uuid, lane=lane, state=state, sent_at=now, due_at=now + delay)
 
 
 def watch_adopted(context: Context, adopted: Adopted) -> Watch:

@@ -17,7 +17,7 @@ from runware_jobs.client import (
     Unclear,
 )
 from runware_jobs.client.errors import error_from_wire
-from runware_jobs.core.answers import Answer, JobError
+from runware_jobs.core.answers import Answer, JobError, storable
 from runware_jobs.core.decisions import SendOutcome, Sent
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def job_error(error: RunwareError) -> JobError:
     parameter = error.parameter
     return JobError(
         code=str(error.code),
-        message=error.message,
+        message=storable(error.message),
         retryable=error.retryable,
         parameter=", ".join(parameter) if isinstance(parameter, tuple) else parameter,
         documentation=error.documentation,

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import text
 
+from runware_jobs.core.states import FINAL, JobState
+
 from .tables import SCHEMA
 
 if TYPE_CHECKING:
@@ -110,6 +112,8 @@ async def reopen_batches(connection: AsyncConnection, batch_ids: list[UUID]) -> 
     )
 
 
+_OPEN: Final = ", ".join(f"'{state}'" for state in JobState if state not in FINAL)
+
 _READ: Final = f"""
 SELECT batch.*, COALESCE(counted.counts, '{{}}') AS counts, counted.cost_usd, COALESCE(counted.total, 0) AS total
 FROM {SCHEMA}.batch LEFT JOIN LATERAL (
@@ -144,14 +148,16 @@ _COMPLETE: Final = f"""
 WITH done AS (
     UPDATE {SCHEMA}.batch SET finished_at = now()
     WHERE sealed_at IS NOT NULL AND finished_at IS NULL AND NOT EXISTS (
-        SELECT FROM {SCHEMA}.job WHERE job.batch_id = batch.id AND job.finished_at IS NULL)
+        -- By state: job_batch_idx answers it, however many of the batch have ended.
+        SELECT FROM {SCHEMA}.job WHERE job.batch_id = batch.id AND job.state IN ({_OPEN}))
     RETURNING id, tenant
 ),
 told AS (
     INSERT INTO {SCHEMA}.event (id, type, tenant, batch_id, seq, data)
-    SELECT gen_random_uuid(), 'batch.completed', tenant, id, 1, (
+    SELECT gen_random_uuid(), 'batch.completed', tenant, id, 1, COALESCE((
         SELECT jsonb_object_agg(state, jobs) FROM (
-            SELECT state, count(*) AS jobs FROM {SCHEMA}.job WHERE batch_id = done.id GROUP BY state) AS counted)
+            SELECT state, count(*) AS jobs FROM {SCHEMA}.job WHERE batch_id = done.id GROUP BY state) AS counted),
+        '{{}}')
     FROM done RETURNING id, created_at, tenant
 ),
 sent AS (

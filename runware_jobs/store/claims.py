@@ -131,8 +131,12 @@ async def _purses(
 ) -> tuple[Purse | None, dict[UUID, Purse]]:
     """Read what may still be spent: by the account today, and by each batch with a budget."""
     daily = account["daily_limit_usd"]
-    brake = None if daily is None else Purse(
-        daily, account["spent_today_usd"], account["held_usd"], has_unpriced=account["has_unpriced"]
+    brake = (
+        None
+        if daily is None
+        else Purse(
+            daily, account["spent_today_usd"], account["held_usd"], has_unpriced=account["has_unpriced"]
+        )
     )
     ids = sorted({str(row["batch_id"]) for row in rows if row["batch_id"] is not None})
     if not ids:

@@ -133,21 +133,34 @@ def ensure_event_partitions(connection: Connection, *, months_ahead: int = 3) ->
     """Make the monthly partitions of `event` from now on; what is there stays.
 
     Runs in the caller's transaction. A default partition catches what no month
-    has, so that a clock gone wrong costs a slow query, never an event.
+    has, so that a clock gone wrong costs a slow query, never an event. A month that
+    it has caught already stays there.
     """
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _PARTITIONS_LOCK})
+    # In UTC, whatever zone the session is in: months must not overlap.
     months = connection.execute(
         text(
-            "SELECT date_trunc('month', now()) + make_interval(months => n) AS starts_at,"
-            " date_trunc('month', now()) + make_interval(months => n + 1) AS ends_at"
-            " FROM generate_series(0, :months) AS n"
+            "SELECT starts_at AT TIME ZONE 'UTC' AS starts_at,"
+            " (starts_at + make_interval(months => 1)) AT TIME ZONE 'UTC' AS ends_at,"
+            " to_char(starts_at, 'YYYY_MM') AS name"
+            " FROM (SELECT date_trunc('month', now() AT TIME ZONE 'UTC') + make_interval(months => n) AS starts_at"
+            " FROM generate_series(0, :months) AS n) AS month"
         ),
         {"months": months_ahead},
     )
-    for starts_at, ends_at in months.all():
+    for starts_at, ends_at, name in months.all():
+        caught = connection.execute(
+            text(
+                f"SELECT EXISTS (SELECT FROM {SCHEMA}.event_default WHERE created_at >= :starts_at"
+                " AND created_at < :ends_at)"
+            ),
+            {"starts_at": starts_at, "ends_at": ends_at},
+        )
+        if caught.scalar_one():
+            continue
         connection.execute(
             text(
-                f"CREATE TABLE IF NOT EXISTS {SCHEMA}.event_{starts_at:%Y_%m} PARTITION OF {SCHEMA}.event"
+                f"CREATE TABLE IF NOT EXISTS {SCHEMA}.event_{name} PARTITION OF {SCHEMA}.event"
                 f" FOR VALUES FROM ('{starts_at.isoformat()}') TO ('{ends_at.isoformat()}')"
             )
         )

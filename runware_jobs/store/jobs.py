@@ -128,7 +128,7 @@ async def lock_jobs(connection: AsyncConnection, job_ids: Iterable[UUID], *, ten
     """Lock jobs in the order of their ids, for a decision of a person (cancel, retry)."""
     rows = await connection.execute(
         text(
-            f"SELECT id, state, run, attempts, billing, seq FROM {SCHEMA}.job WHERE id = ANY (CAST(:ids AS uuid[]))"
+            f"SELECT id, state, run, attempts, billing, seq, batch_id FROM {SCHEMA}.job WHERE id = ANY (CAST(:ids AS uuid[]))"
             " AND (CAST(:tenant AS text) IS NULL OR tenant = :tenant) ORDER BY id FOR UPDATE"
         ),
         {"ids": [str(job_id) for job_id in job_ids], "tenant": tenant},

@@ -49,11 +49,18 @@ async def lock_of_jobs(connection: AsyncConnection, job_ids: Iterable[UUID]) -> 
 
 
 async def _lock(connection: AsyncConnection, where: str, values: dict[str, Any]) -> dict[UUID, LiveAttempt]:
-    rows = await connection.execute(text(_LOCK.format(where=where)), values)
-    return {row["task_uuid"]: _live(row) for row in rows.mappings()}
+    rows = (await connection.execute(text(_LOCK.format(where=where)), values)).mappings().all()
+    # Read after the locks are held: what somebody else has recorded while we waited
+    # for them must count as known. Only an accepted task has results.
+    accepted = [str(row["task_uuid"]) for row in rows if row["state"] == AttemptState.ACCEPTED]
+    known = {}
+    if accepted:
+        found = await connection.execute(text(_KNOWN), {"ids": accepted})
+        known = {row["task_uuid"]: row for row in found.mappings()}
+    return {row["task_uuid"]: _live(row, known.get(row["task_uuid"])) for row in rows}
 
 
-def _live(row: Any) -> LiveAttempt:
+def _live(row: Any, known: Any) -> LiveAttempt:
     return LiveAttempt(
         task_uuid=row["task_uuid"],
         job_id=row["job_id"],
@@ -74,8 +81,8 @@ def _live(row: Any) -> LiveAttempt:
         times_busy=row["times_busy"],
         results_expected=row["results_expected"],
         on_partial=OnPartial(row["on_partial"]),
-        known_keys=frozenset(row["known_keys"]),
-        known_successes=row["known_successes"],
+        known_keys=frozenset(known["keys"]) if known else frozenset(),
+        known_successes=known["successes"] if known else 0,
         known_cost_usd=row["cost_usd"],
     )
 
@@ -184,15 +191,16 @@ SELECT attempt.task_uuid, attempt.job_id, attempt.state, attempt.run, attempt.nu
     EXTRACT(EPOCH FROM now() - attempt.submitted_at) AS age_s,
     EXTRACT(EPOCH FROM now() - attempt.accepted_at) AS accepted_s,
     job.state AS job_state, job.run AS job_run, job.lane, job.model, job.params ->> 'taskType' AS task_type,
-    job.attempts, job.max_attempts, job.times_busy, job.results_expected, job.on_partial,
-    COALESCE(known.keys, ARRAY[]::text[]) AS known_keys, COALESCE(known.successes, 0) AS known_successes
+    job.attempts, job.max_attempts, job.times_busy, job.results_expected, job.on_partial
 FROM {SCHEMA}.attempt JOIN {SCHEMA}.job ON job.id = attempt.job_id
-LEFT JOIN LATERAL (
-    SELECT array_agg(key) AS keys, count(*) FILTER (WHERE result.state = 'success') AS successes
-    FROM {SCHEMA}.result WHERE result.task_uuid = attempt.task_uuid) AS known ON true
 WHERE attempt.state <> '{AttemptState.ENDED}' AND {{where}}
 ORDER BY job.id
 FOR UPDATE OF job, attempt
+"""
+
+_KNOWN: Final = f"""
+SELECT task_uuid, array_agg(key) AS keys, count(*) FILTER (WHERE state = 'success') AS successes
+FROM {SCHEMA}.result WHERE task_uuid = ANY (CAST(:ids AS uuid[])) GROUP BY task_uuid
 """
 
 _MOVES: Final = """
@@ -249,7 +257,9 @@ UPDATE {SCHEMA}.job SET
         ELSE COALESCE(job.cost_usd, 0) + move.cost_added_usd END,
     run_at = CASE WHEN move.delay_s IS NULL THEN job.run_at ELSE now() + make_interval(secs => move.delay_s) END,
     times_busy = CASE WHEN move.busy THEN LEAST(job.times_busy + 1, 1000)
-        WHEN move.attempt_to IS NULL THEN job.times_busy ELSE 0 END,
+        -- Unclear says nothing of the place in the queue; settling looks at the count.
+        WHEN move.attempt_to IS NULL OR move.attempt_to = '{AttemptState.UNCLEAR}' THEN job.times_busy
+        ELSE 0 END,
     submitted_at = CASE WHEN move.attempt_to = '{AttemptState.ACCEPTED}' OR move.job_to = '{JobState.SUCCEEDED}'
         THEN COALESCE(job.submitted_at, now()) ELSE job.submitted_at END,
     finished_at = CASE WHEN move.job_to IN ('{JobState.SUCCEEDED}', '{JobState.FAILED}', '{JobState.CANCELED}')

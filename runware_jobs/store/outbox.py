@@ -43,6 +43,7 @@ async def claim_due(connection: AsyncConnection, sink: str, *, limit: int, hold_
 
     Of one job's rows for one target only the first is given: the next is due when
     the one before it is gone, so that `seq` never runs backwards for a receiver.
+    What is for a disabled endpoint stays, in case somebody enables it again.
     """
     rows = await connection.execute(text(_CLAIM), {"sink": sink, "limit": limit, "hold_s": hold_s})
     found = [
@@ -107,7 +108,10 @@ async def record_archived(connection: AsyncConnection, due: Due, url: str) -> No
 
 
 async def record_delivery(connection: AsyncConnection, due: Due, **values: Any) -> None:
-    """Log one try of a webhook: state, status_code, reason, duration_ms, answer, next_in_s."""
+    """Log one try of a webhook: state, status_code, reason, duration_ms, answer, next_in_s.
+
+    Writes nothing when its endpoint was removed meanwhile.
+    """
     await connection.execute(
         text(_LOG),
         {
@@ -258,6 +262,8 @@ WITH due AS (
         WHERE earlier.job_id = mine.job_id AND earlier.sink = mine.sink AND NOT earlier.is_dead
           AND earlier.endpoint_id IS NOT DISTINCT FROM mine.endpoint_id
           AND earlier.url IS NOT DISTINCT FROM mine.url AND earlier.id < mine.id)
+      AND NOT EXISTS (
+        SELECT FROM {SCHEMA}.endpoint WHERE endpoint.id = mine.endpoint_id AND NOT endpoint.is_enabled)
     ORDER BY due_at, id LIMIT :limit FOR UPDATE SKIP LOCKED
 ),
 held AS (
@@ -275,8 +281,11 @@ LEFT JOIN {SCHEMA}.result ON event.type = 'job.result'
 _LOG: Final = f"""
 INSERT INTO {SCHEMA}.delivery (event_id, event_created_at, tenant, job_id, endpoint_id, url, number, state,
     status_code, reason, duration_ms, answer, next_at)
-VALUES (:event_id, :event_created_at, :tenant, :job_id, :endpoint_id, :url, :number, :state, :status_code, :reason,
-    :duration_ms, :answer, now() + make_interval(secs => CAST(:next_in_s AS float8)))
+SELECT :event_id, :event_created_at, CAST(:tenant AS text), CAST(:job_id AS uuid), id, CAST(:url AS text),
+    CAST(:number AS smallint), CAST(:state AS text), CAST(:status_code AS smallint), CAST(:reason AS text),
+    CAST(:duration_ms AS integer), CAST(:answer AS text), now() + make_interval(secs => CAST(:next_in_s AS float8))
+-- Removed while its webhook was on the way, an endpoint has no log any more.
+FROM {SCHEMA}.endpoint WHERE id = :endpoint_id FOR KEY SHARE
 """
 
 _CHANGE: Final = f"""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,8 +20,6 @@ from tests.support.receiver import running_receiver
 from tests.support.worker_process import running_worker
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from runware_jobs import Jobs
     from tests.support.emulator_process import EmulatorProcess
 
@@ -203,3 +202,16 @@ def _tenant_secret(environment: dict[str, str]) -> str:
         return bytes(endpoint["secrets"][0])
 
     return Vault(environment["RUNWARE_JOBS_SECRET_KEY"]).decrypt(asyncio.run(read()))
+
+
+def test_outputs_are_archived_when_there_is_an_archive(
+    environment: dict[str, str], jobs: Jobs, tmp_path: Path
+) -> None:
+    told = environment | {"RUNWARE_JOBS_ARCHIVE_URL": f"file://{tmp_path}/archive"}
+    with running_worker(told, log=tmp_path / "worker.log"):
+        job = jobs.enqueue(IMAGE).wait(30)
+        url = poll_until(lambda: job.refresh().results[0].get("archived_url"), what="a copy of the picture")
+
+    copy = Path(url.removeprefix("file://"))
+    assert copy.is_relative_to(tmp_path / "archive")
+    assert copy.read_bytes().startswith(b"\xff\xd8")

@@ -1,0 +1,167 @@
+"""Budgets of batches: held in the claim, settled at the end, never passed, never stuck."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+from uuid import uuid4
+
+from runware_jobs.core.answers import Answer
+from runware_jobs.core.decisions import SendOutcome, Sent, after_answer, after_send
+from runware_jobs.steps.words import item_error
+from runware_jobs.store import accounts
+from runware_jobs.store.batches import create_batch, read_batch, resume_batch
+from runware_jobs.store.moves import carry_out, lock_owned
+from tests.support.locks import pid_of, until_waiting
+from tests.support.queued import accept_tasks, claim_jobs, enqueue_jobs, register_worker
+from tests.support.rows import NOTHING_UNDER_WAY, change_rows, read_counters, read_rows
+
+PRICE = 0.25
+
+
+def done(index, cost=PRICE):
+    return {"status": "success", "resultIndex": index, "imageURL": "u", "cost": cost}
+
+
+async def open_batch(connection, budget, jobs, **options):
+    batch_id = uuid4()
+    await create_batch(
+        connection, batch_id, tenant="default", name="b", budget_usd=budget and Decimal(budget)
+    )
+    await enqueue_jobs(connection, jobs, batch_id=batch_id, **options)
+    return batch_id
+
+
+async def learn_price(connection, usd=PRICE):
+    await change_rows(
+        connection,
+        "INSERT INTO estimate (model, size, samples, duration_s, cost_usd)"
+        " VALUES ('runware:400@1', '', 1, 1, :usd)",
+        usd=usd,
+    )
+
+
+async def answer(connection, owner, task, *items):
+    [live] = (await lock_owned(connection, owner, [task])).values()
+    move = after_answer(live, Answer(items), classify=item_error, random=0.5)
+    await carry_out(connection, [move])
+
+
+async def finish(connection, owner, jobs, cost=PRICE):
+    await accept_tasks(connection, owner, [job.task_uuid for job in jobs])
+    for job in jobs:
+        await answer(connection, owner, job.task_uuid, done(0, cost))
+
+
+async def test_budget_is_used_up_exactly_and_then_the_batch_pauses(engine, owner):
+    async with engine.begin() as connection:
+        await learn_price(connection)
+        batch_id = await open_batch(connection, "1.00", 6)
+        first = await claim_jobs(connection, owner)
+        none_while_all_is_held = await claim_jobs(connection, owner)
+        await finish(connection, owner, first)
+        none_when_all_is_spent = await claim_jobs(connection, owner)
+        batch = await read_batch(connection, batch_id, tenant=None)
+        counters = await read_counters(connection)
+
+    assert len(first) == 4
+    assert [*none_while_all_is_held, *none_when_all_is_spent] == []
+    assert ("paused", "budget", Decimal("1.00")) == (
+        batch["state"],
+        batch["pause_reason"],
+        batch["spent_usd"],
+    )
+    assert counters == NOTHING_UNDER_WAY
+
+
+async def test_paused_batch_goes_on_with_a_higher_budget(engine, owner):
+    async with engine.begin() as connection:
+        await learn_price(connection)
+        batch_id = await open_batch(connection, "0.25", 2)
+        await finish(connection, owner, await claim_jobs(connection, owner))
+        await claim_jobs(connection, owner)
+        await resume_batch(connection, batch_id, budget_usd=Decimal("0.50"))
+        claimed = await claim_jobs(connection, owner)
+
+    assert len(claimed) == 1
+
+
+async def test_unknown_price_lets_out_one_job_until_it_is_known(engine, owner):
+    async with engine.begin() as connection:
+        await open_batch(connection, "1.00", 6)
+        first = await claim_jobs(connection, owner)
+        none = await claim_jobs(connection, owner)
+        await finish(connection, owner, first)
+        rest = await claim_jobs(connection, owner)
+
+    assert (len(first), len(none), len(rest)) == (1, 0, 3)
+
+
+async def test_job_of_unknown_price_that_was_handed_back_goes_out_again(engine, owner):
+    async with engine.begin() as connection:
+        await open_batch(connection, "1.00", 2)
+        [first] = await claim_jobs(connection, owner)
+        [live] = (await lock_owned(connection, owner, [first.task_uuid])).values()
+        move = after_send(live, SendOutcome(Sent.BUSY), classify=item_error, random=0.5)
+        await carry_out(connection, [move])
+        await change_rows(connection, "UPDATE job SET run_at = now() - interval '1 s' * (2 - attempts)")
+        again = await claim_jobs(connection, owner)
+
+    assert len(again) == 1
+
+
+async def test_price_of_one_result_is_learned_when_they_came_one_by_one(engine, owner):
+    async with engine.begin() as connection:
+        await open_batch(connection, None, 1, params={"numberResults": 4})
+        [job] = await claim_jobs(connection, owner)
+        await accept_tasks(connection, owner, [job.task_uuid])
+        for count in (1, 2, 3, 4):
+            await answer(connection, owner, job.task_uuid, *(done(n) for n in range(count)))
+        [learned] = await read_rows(connection, "SELECT cost_usd FROM estimate WHERE size = ''")
+
+    assert Decimal("0.25") == learned["cost_usd"]
+
+
+async def test_models_without_a_name_do_not_share_what_was_learned(engine, owner):
+    """A caption's price says nothing about another tool's."""
+    async with engine.begin() as connection:
+        await enqueue_jobs(connection, params={"taskType": "vectorize", "model": ""})
+        await finish(connection, owner, await claim_jobs(connection, owner))
+        await open_batch(connection, "1.00", 2, params={"taskType": "caption", "model": ""})
+        claimed = await claim_jobs(connection, owner)
+
+    assert len(claimed) == 1
+
+
+async def test_account_is_locked_before_the_batch(engine, owner):
+    """In the order of the claim, which has the account first: else the two stop each other."""
+    async with engine.begin() as connection:
+        await learn_price(connection)
+        await open_batch(connection, "1.00", 1)
+        [job] = await claim_jobs(connection, owner)
+        await accept_tasks(connection, owner, [job.task_uuid])
+    async with engine.connect() as claiming, engine.connect() as recording, engine.connect() as looking:
+        await read_rows(claiming, "SELECT id FROM account FOR NO KEY UPDATE")
+
+        pid = await pid_of(recording)
+        finishing = asyncio.create_task(answer(recording, owner, job.task_uuid, done(0)))
+        await until_waiting(engine, pid)
+        free = await read_rows(looking, "SELECT id FROM batch FOR NO KEY UPDATE SKIP LOCKED")
+        await looking.rollback()
+        await claiming.rollback()
+        await finishing
+        await recording.rollback()
+
+    assert len(free) == 1
+
+
+async def test_limits_are_those_of_the_newest_worker(engine):
+    async with engine.begin() as connection:
+        for limit in (3, 8):
+            await register_worker(
+                connection,
+                limits=accounts.Limits(max_in_flight=limit, max_requests_per_s=1, daily_limit_usd=None),
+            )
+        rows = await read_rows(connection, "SELECT max_in_flight FROM account")
+
+    assert rows == [{"max_in_flight": 8}]

@@ -1,0 +1,104 @@
+"""Two producers at once: on a new account, a new bucket, one key; nothing is lost and nobody waits long."""
+
+from __future__ import annotations
+
+import asyncio
+
+from sqlalchemy import text
+
+from runware_jobs.core.identity import new_job_id
+from runware_jobs.core.request import Options, make_job
+from runware_jobs.store.enqueue import enqueue
+from runware_jobs.store.plans import run_async
+from tests.support.locks import pid_of, until_waiting
+from tests.support.queued import BASE_URL, LIGHTHOUSE, claim_jobs, enqueue_jobs, register_worker
+from tests.support.rows import read_rows
+
+
+def planned(keys):
+    jobs = [make_job(new_job_id(), "run", LIGHTHOUSE, Options(idempotency_key=key)) for key in keys]
+    return enqueue(jobs, base_url=BASE_URL, fallback_url=BASE_URL)
+
+
+async def test_second_producer_of_a_new_account_waits_and_loses_nothing(engine):
+    async with engine.connect() as first, engine.connect() as second:
+        await run_async(first, planned([None]))
+        pid = await pid_of(second)
+        adding = asyncio.create_task(run_async(second, planned([None])))
+        await until_waiting(engine, pid)
+        await first.commit()
+        await adding
+        await second.commit()
+        accounts = await read_rows(second, "SELECT id FROM account")
+        jobs = await read_rows(second, "SELECT bucket_id FROM job")
+
+    assert len(accounts) == 1
+    assert len(jobs) == 2
+    assert len({job["bucket_id"] for job in jobs}) == 1
+
+
+async def test_second_producer_goes_on_when_the_first_gives_up(engine):
+    async with engine.connect() as first, engine.connect() as second:
+        await run_async(first, planned(["k"]))
+        pid = await pid_of(second)
+        adding = asyncio.create_task(run_async(second, planned(["k"])))
+        await until_waiting(engine, pid)
+        await first.rollback()
+        [added] = await adding
+        await second.commit()
+
+    assert added.replayed is False
+
+
+async def test_one_key_from_two_producers_is_one_job(engine, owner):
+    async with engine.connect() as first, engine.connect() as second:
+        [one] = await run_async(first, planned(["k"]))
+        pid = await pid_of(second)
+        adding = asyncio.create_task(run_async(second, planned(["k"])))
+        await until_waiting(engine, pid)
+        await first.commit()
+        [other] = await adding
+        await second.commit()
+
+    assert (one.job_id, True) == (other.job_id, other.replayed)
+
+
+async def test_same_keys_in_two_orders_do_not_deadlock(engine, owner):
+    keys = [f"k{n}" for n in range(2000)]
+
+    async def add(ordered):
+        async with engine.begin() as connection:
+            return await run_async(connection, planned(ordered))
+
+    forth, back, mixed = await asyncio.gather(add(keys), add(keys[::-1]), add(keys[1::2] + keys[::2]))
+
+    assert len(keys) == len({one.job_id for one in (*forth, *back, *mixed)})
+
+
+async def test_open_transaction_of_a_producer_keeps_no_worker_waiting(engine, owner):
+    """A web request that enqueues first and works on for a minute must not stop the queue."""
+    async with engine.begin() as connection:
+        [ready] = await enqueue_jobs(connection)
+    async with engine.connect() as producer, engine.connect() as worker:
+        await enqueue_jobs(producer)
+        await worker.execute(text("SET LOCAL lock_timeout = '2s'"))
+        claimed = await claim_jobs(worker, owner)
+        await producer.rollback()
+        await worker.rollback()
+
+    assert [ready] == [job.job_id for job in claimed]
+
+
+async def test_worker_that_starts_beside_the_first_producer_takes_its_jobs(engine):
+    async with engine.connect() as producer, engine.connect() as worker:
+        await enqueue_jobs(producer)
+        pid = await pid_of(worker)
+        starting = asyncio.create_task(register_worker(worker))
+        await until_waiting(engine, pid)
+        await producer.commit()
+        owner = await starting
+        await worker.commit()
+        claimed = await claim_jobs(worker, owner)
+        await worker.commit()
+
+    assert len(claimed) == 1
