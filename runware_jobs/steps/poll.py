@@ -7,6 +7,7 @@ know go to `settle`; a question that failed says nothing and is asked again.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from runware_jobs.client import Missing, NoAnswer, Polled
@@ -36,6 +37,7 @@ async def poll(context: Context, watches: Sequence[Watch]) -> list[Watch]:
     by_task = {str(watch.task_uuid): watch for watch in watches}
     outcomes = await context.client.poll_many(list(by_task))
     news: dict[UUID, Answer] = {}
+    unseen_s = {watch.task_uuid: watch.look() for watch in watches}
     unknown: list[Watch] = []
     for task, outcome in outcomes.items():
         watch = by_task[task]
@@ -54,16 +56,22 @@ async def poll(context: Context, watches: Sequence[Watch]) -> list[Watch]:
                 unknown.append(watch)
             case NoAnswer(retry_after_s=retry_after_s):
                 watch.put_off(context, at_least_s=retry_after_s or 0.0)
-    gone = await _record(context, news, by_task) | await settle(context, unknown)
+    gone = await _record(context, news, by_task, unseen_s) | await settle(context, unknown)
     return [watch for watch in watches if watch.task_uuid not in gone]
 
 
-async def _record(context: Context, news: Mapping[UUID, Answer], by_task: Mapping[str, Watch]) -> set[UUID]:
+async def _record(
+    context: Context,
+    news: Mapping[UUID, Answer],
+    by_task: Mapping[str, Watch],
+    unseen_s: Mapping[UUID, float],
+) -> set[UUID]:
     if not news:
         return set()
 
     def decide(live: LiveAttempt) -> Move:
-        return after_answer(live, news[live.task_uuid], classify=item_error, random=context.random())
+        move = after_answer(live, news[live.task_uuid], classify=item_error, random=context.random())
+        return replace(move, unseen_s=unseen_s[live.task_uuid])
 
     moves = await record(context, news, decide)
     for task, move in moves.items():

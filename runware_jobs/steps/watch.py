@@ -35,6 +35,7 @@ class Watch:
     due_at: float
     seen: object = None
     missing_since: float | None = None
+    looked_at: float | None = None
 
     @property
     def is_unclear(self) -> bool:
@@ -47,6 +48,13 @@ class Watch:
         changed = seen != self.seen
         self.seen = seen
         return changed
+
+    def look(self) -> float:
+        """Note that the platform was asked now; give the seconds since the look before, or the send."""
+        now = time.monotonic()
+        unseen_s = now - (self.sent_at if self.looked_at is None else self.looked_at)
+        self.looked_at = now
+        return unseen_s
 
     def forget(self) -> None:
         """Take the next answer for news, because recording the last one did not work out."""

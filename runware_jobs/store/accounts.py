@@ -93,6 +93,24 @@ async def resume_account(connection: AsyncConnection, account_id: int) -> bool:
     return row.first() is not None
 
 
+PRODUCERS_ACCOUNT: Final = f"""
+known_account AS (
+    SELECT id FROM {SCHEMA}.account
+    WHERE is_current AND (CAST(:base_url AS text) IS NULL OR base_url = :base_url)
+    -- A light producer knows no base URL: the account that somebody works for comes
+    -- first, then the newest that a worker ever had, then a placeholder.
+    ORDER BY EXISTS (SELECT FROM {SCHEMA}.process
+                     WHERE process.account_id = account.id AND stopped_at IS NULL) DESC,
+        organisation IS NULL, created_at DESC LIMIT 1
+),
+new_account AS (
+    INSERT INTO {SCHEMA}.account (base_url)
+    SELECT COALESCE(CAST(:base_url AS text), :fallback_url) WHERE NOT EXISTS (SELECT FROM known_account)
+    ON CONFLICT DO NOTHING RETURNING id
+),
+account AS (SELECT id FROM known_account UNION ALL SELECT id FROM new_account)"""
+"""The CTE `account`: whose a producer's rows are; made as a placeholder when there is none."""
+
 _CONFIRM: Final[Sequence[str]] = (
     # A producer may be making the placeholder in a transaction that is still open:
     # this waits for it, and the next statement sees its row.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from runware_jobs.errors import IdempotencyConflict, JobForgotten, RunwareJobsError
 
+from .accounts import PRODUCERS_ACCOUNT
 from .plans import Statement, as_json
 from .tables import SCHEMA
 
@@ -147,17 +148,7 @@ WITH item AS (
         webhook_url text, link jsonb, link_error jsonb, canvas jsonb,
         delay_s double precision, deadline_s double precision, start_deadline_s double precision)
 ),
-known_account AS (
-    SELECT id FROM {SCHEMA}.account
-    WHERE is_current AND (CAST(:base_url AS text) IS NULL OR base_url = :base_url)
-    ORDER BY organisation IS NULL, created_at DESC LIMIT 1
-),
-new_account AS (
-    INSERT INTO {SCHEMA}.account (base_url)
-    SELECT COALESCE(CAST(:base_url AS text), :fallback_url) WHERE NOT EXISTS (SELECT FROM known_account)
-    ON CONFLICT DO NOTHING RETURNING id
-),
-account AS (SELECT id FROM known_account UNION ALL SELECT id FROM new_account),
+{PRODUCERS_ACCOUNT},
 wanted AS (
     SELECT DISTINCT account.id AS account_id, lane, model, tenant, batch_id, priority FROM item, account
 ),

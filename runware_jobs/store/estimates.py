@@ -18,7 +18,9 @@ or the price of a caption would be mixed from those of trainings and uploads."""
 LEARN: Final = f"""
 sample AS (
     SELECT {LEARNED_AS} AS model, size.name AS size, count(*) AS samples,
-        avg(EXTRACT(EPOCH FROM attempt.finished_at - attempt.accepted_at)) AS duration_s,
+        -- It ended somewhere between the last two looks: half of that is taken off, or
+        -- late polls would teach that tasks take long, and so be late for ever.
+        avg(EXTRACT(EPOCH FROM attempt.finished_at - attempt.accepted_at) - COALESCE(move.unseen_s, 0) / 2) AS duration_s,
         -- Of all results: those that came with earlier answers were paid as well.
         avg(attempt.cost_usd / NULLIF(move.successes, 0)) AS cost_usd
     FROM move JOIN {SCHEMA}.attempt USING (task_uuid) JOIN {SCHEMA}.job ON job.id = move.job_id

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from .accounts import PRODUCERS_ACCOUNT
 from .plans import Statement
 from .tables import SCHEMA
 
@@ -44,19 +45,10 @@ def take_inputs(
 
 
 _PUT: Final = f"""
-WITH known_account AS (
-    SELECT id FROM {SCHEMA}.account
-    WHERE is_current AND (CAST(:base_url AS text) IS NULL OR base_url = :base_url)
-    ORDER BY organisation IS NULL, created_at DESC LIMIT 1
-),
-new_account AS (
-    INSERT INTO {SCHEMA}.account (base_url)
-    SELECT COALESCE(CAST(:base_url AS text), :fallback_url) WHERE NOT EXISTS (SELECT FROM known_account)
-    ON CONFLICT DO NOTHING RETURNING id
-)
+WITH {PRODUCERS_ACCOUNT}
 INSERT INTO {SCHEMA}.input (account_id, tenant, sha256, content, media_type, size_bytes)
 SELECT id, :tenant, CAST(:sha256 AS bytea), CAST(:content AS bytea), :media_type, octet_length(CAST(:content AS bytea))
-FROM (SELECT id FROM known_account UNION ALL SELECT id FROM new_account) AS account
+FROM account
 ON CONFLICT DO NOTHING
 """
 

@@ -153,6 +153,7 @@ def _row(move: Move) -> dict[str, Any]:
         "billing": move.billing,
         "delay_s": move.delay_s,
         "busy": move.busy,
+        "unseen_s": move.unseen_s,
         "events": len(move.events),
         "is_sample": _is_sample(move),
         "results": results,
@@ -209,7 +210,7 @@ WITH move AS (
         task_uuid uuid, job_id uuid, attempt_from text, attempt_to text, outcome text, attempt_error jsonb,
         settlement jsonb, resent boolean, progress smallint, cost_usd numeric, cost_added_usd numeric,
         job_from text, job_to text, job_error jsonb, carries_job boolean, billing text,
-        delay_s double precision, busy boolean, events integer, is_sample boolean, results integer,
+        delay_s double precision, busy boolean, unseen_s double precision, events integer, is_sample boolean, results integer,
         successes integer)
 )
 """

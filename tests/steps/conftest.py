@@ -48,13 +48,6 @@ def heard():
     return Heard()
 
 
-@pytest.fixture(autouse=True)
-def _usual_platform(emulator):
-    """Undo what a test has configured, also one that failed: the emulator serves the whole session."""
-    yield
-    emulator.configure(latencies={"image": [1, 3]}, switches={"unknown_task": "empty"}, balance_usd=25_000)
-
-
 @pytest.fixture
 def workers(engine, emulator, heard):
     """Open worker contexts: `async with workers(transport=..., signals=..., **tempo) as context`."""

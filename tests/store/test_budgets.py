@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from decimal import Decimal
 from uuid import uuid4
+
+import pytest
 
 from runware_jobs.core.answers import Answer
 from runware_jobs.core.decisions import SendOutcome, Sent, after_answer, after_send
@@ -41,10 +44,10 @@ async def learn_price(connection, usd=PRICE):
     )
 
 
-async def answer(connection, owner, task, *items):
+async def answer(connection, owner, task, *items, unseen_s=None):
     [live] = (await lock_owned(connection, owner, [task])).values()
     move = after_answer(live, Answer(items), classify=item_error, random=0.5)
-    await carry_out(connection, [move])
+    await carry_out(connection, [replace(move, unseen_s=unseen_s)])
 
 
 async def finish(connection, owner, jobs, cost=PRICE):
@@ -120,6 +123,19 @@ async def test_price_of_one_result_is_learned_when_they_came_one_by_one(engine, 
         [learned] = await read_rows(connection, "SELECT cost_usd FROM estimate WHERE size = ''")
 
     assert Decimal("0.25") == learned["cost_usd"]
+
+
+async def test_a_late_look_does_not_teach_a_long_duration(engine, owner):
+    """Of a minute in which nobody looked, half is taken off: late polls must not stay late."""
+    async with engine.begin() as connection:
+        await enqueue_jobs(connection)
+        [job] = await claim_jobs(connection, owner)
+        await accept_tasks(connection, owner, [job.task_uuid])
+        await change_rows(connection, "UPDATE attempt SET accepted_at = now() - interval '60 s'")
+        await answer(connection, owner, job.task_uuid, done(0), unseen_s=60)
+        [learned] = await read_rows(connection, "SELECT duration_s FROM estimate WHERE size = ''")
+
+    assert learned["duration_s"] == pytest.approx(30, abs=1)
 
 
 async def test_models_without_a_name_do_not_share_what_was_learned(engine, owner):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -22,9 +22,10 @@ _STOPS_WITHIN_S = 10
 
 @dataclass(frozen=True, slots=True)
 class EmulatorProcess:
-    """A running emulator, by its address (`http://127.0.0.1:PORT`)."""
+    """A running emulator, by its address (`http://127.0.0.1:PORT`); `usual` is how it was configured."""
 
     address: str
+    usual: dict[str, Any] = field(default_factory=dict)
 
     @property
     def http_base_url(self) -> str:
@@ -65,7 +66,8 @@ def running_emulator(*, log: Path, speed: float = 1, port: int = 0) -> Iterator[
     command = [sys.executable, "-m", "runware_jobs.emulator", "--quiet", f"--port={port}", f"--speed={speed}"]
     with log.open("w") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
         try:
-            yield EmulatorProcess(poll_until(lambda: _address(process, log), what="emulator ready"))
+            address = poll_until(lambda: _address(process, log), what="emulator ready")
+            yield EmulatorProcess(address, usual=httpx.get(f"{address}/_emulator/config").json())
         finally:
             process.terminate()
             try:
