@@ -2,12 +2,10 @@
 
 Everything lives in the schema `runware_jobs`, beside a host application's own
 tables. Constraints repeat the rules of `core.states`; each index names the query
-it serves. Money is numeric, never float; every time is Postgres' own `now()`.
+it serves. What is told about jobs stands in `event_tables`. Money is numeric, never float; every time is Postgres' own `now()`.
 """
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -21,8 +19,6 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
-    Numeric,
     PrimaryKeyConstraint,
     SmallInteger,
     Table,
@@ -31,45 +27,34 @@ from sqlalchemy import (
     Uuid,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from runware_jobs.core.states import FINAL, AttemptEnd, AttemptState, Billing, JobState, Kind, Lane, OnPartial
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from .columns import SCHEMA, count, metadata, money, one_of, when
+from .event_tables import delivery, endpoint, event, outbox
 
-SCHEMA: Final = "runware_jobs"
-
-metadata = MetaData(
-    schema=SCHEMA,
-    naming_convention={
-        "pk": "%(table_name)s_pkey",
-        "fk": "%(table_name)s_%(column_0_name)s_fkey",
-        "uq": "%(table_name)s_%(column_0_name)s_key",
-        "ck": "%(table_name)s_%(constraint_name)s_check",
-        "ix": "%(table_name)s_%(column_0_name)s_idx",
-    },
-)
-
-
-def _when(name: str, *, nullable: bool = True) -> Column[object]:
-    """Make a time column; one that may not be null defaults to now()."""
-    default = None if nullable else text("now()")
-    return Column(name, TIMESTAMP(timezone=True), nullable=nullable, server_default=default)
-
-
-def _money(name: str, *, nullable: bool = True) -> Column[object]:
-    return Column(name, Numeric(14, 6), nullable=nullable, server_default=None if nullable else text("0"))
-
-
-def _one_of(column: str, values: Iterable[str]) -> CheckConstraint:
-    allowed = ", ".join(f"'{value}'" for value in values)
-    return CheckConstraint(f"{column} IN ({allowed})", name=column)
-
-
-def _count(name: str) -> Column[int]:
-    return Column(name, Integer, nullable=False, server_default=text("0"))
-
+__all__ = [
+    "SCHEMA",
+    "account",
+    "api_key",
+    "attempt",
+    "batch",
+    "bucket",
+    "delivery",
+    "endpoint",
+    "estimate",
+    "event",
+    "input_",
+    "installation",
+    "job",
+    "metadata",
+    "outbox",
+    "process",
+    "result",
+    "tenant",
+    "tombstone",
+]
 
 _FINAL_SQL = ", ".join(f"'{state}'" for state in JobState if state in FINAL)
 
@@ -80,7 +65,7 @@ installation = Table(
     # Task UUIDs and callback tokens derive from it; losing it means that a resend
     # is a new task, so it lives in the same backup as the jobs.
     Column("secret", LargeBinary, nullable=False),
-    _when("created_at", nullable=False),
+    when("created_at", nullable=False),
     CheckConstraint("id = 1", name="single_row"),
     CheckConstraint("octet_length(secret) = 32", name="secret_length"),
     comment="One row: the secret that names are derived from.",
@@ -96,23 +81,23 @@ account = Table(
     Column("is_current", Boolean, nullable=False, server_default=text("true")),
     Column("state", Text, nullable=False, server_default=text("'open'")),
     Column("pause_reason", Text),
-    _when("paused_at"),
-    _count("in_flight"),
+    when("paused_at"),
+    count("in_flight"),
     Column("max_in_flight", Integer, nullable=False, server_default=text("16")),
     Column("max_requests_per_s", Double, nullable=False, server_default=text("5")),
     Column("lane_limits", JSONB, nullable=False, server_default=text("'{}'")),
     # A token bucket: `tokens` as of `tokens_at`, refilled by arithmetic when debited.
     Column("tokens", Double, nullable=False, server_default=text("0")),
-    _when("tokens_at", nullable=False),
-    _money("daily_limit_usd"),
+    when("tokens_at", nullable=False),
+    money("daily_limit_usd"),
     Column("spend_day", Date, nullable=False, server_default=text("CURRENT_DATE")),
-    _money("spent_usd", nullable=False),
-    _money("held_usd", nullable=False),
-    _when("created_at", nullable=False),
+    money("spent_usd", nullable=False),
+    money("held_usd", nullable=False),
+    when("created_at", nullable=False),
     UniqueConstraint(
         "base_url", "organisation", name="account_identity_key", postgresql_nulls_not_distinct=True
     ),
-    _one_of("state", ("open", "paused")),
+    one_of("state", ("open", "paused")),
     CheckConstraint("(state = 'paused') = (pause_reason IS NOT NULL)", name="pause"),
     CheckConstraint("in_flight >= 0", name="in_flight"),
     CheckConstraint("max_in_flight > 0 AND max_requests_per_s > 0", name="limits"),
@@ -125,10 +110,10 @@ tenant = Table(
     "tenant",
     metadata,
     Column("name", Text, primary_key=True),
-    _money("budget_usd"),
-    _money("spent_usd", nullable=False),
-    _money("held_usd", nullable=False),
-    _when("created_at", nullable=False),
+    money("budget_usd"),
+    money("spent_usd", nullable=False),
+    money("held_usd", nullable=False),
+    when("created_at", nullable=False),
     comment="Tenants that something is set for; a job may name any other.",
 )
 
@@ -140,14 +125,14 @@ batch = Table(
     Column("name", Text, nullable=False, server_default=text("''")),
     Column("state", Text, nullable=False, server_default=text("'open'")),
     Column("pause_reason", Text),
-    _money("budget_usd"),
-    _money("spent_usd", nullable=False),
-    _money("held_usd", nullable=False),
-    _when("created_at", nullable=False),
+    money("budget_usd"),
+    money("spent_usd", nullable=False),
+    money("held_usd", nullable=False),
+    when("created_at", nullable=False),
     # Set when its producer has enqueued everything; a batch completes only then.
-    _when("sealed_at"),
-    _when("finished_at"),
-    _one_of("state", ("open", "paused", "canceled")),
+    when("sealed_at"),
+    when("finished_at"),
+    one_of("state", ("open", "paused", "canceled")),
     CheckConstraint("(state = 'paused') = (pause_reason IS NOT NULL)", name="pause"),
     CheckConstraint("budget_usd IS NULL OR budget_usd > 0", name="budget"),
     Index("batch_tenant_idx", "tenant", "created_at"),  # list of a tenant's batches
@@ -166,11 +151,11 @@ bucket = Table(
     Column("priority", SmallInteger, nullable=False),
     Column("state", Text, nullable=False, server_default=text("'open'")),
     Column("pause_reason", Text),
-    _when("paused_at"),
-    _count("in_flight"),
+    when("paused_at"),
+    count("in_flight"),
     Column("max_in_flight", Integer),
-    _when("last_served_at"),
-    _when("created_at", nullable=False),
+    when("last_served_at"),
+    when("created_at", nullable=False),
     UniqueConstraint(
         "account_id",
         "lane",
@@ -181,8 +166,8 @@ bucket = Table(
         name="bucket_identity_key",
         postgresql_nulls_not_distinct=True,
     ),
-    _one_of("lane", Lane),
-    _one_of("state", ("open", "paused")),
+    one_of("lane", Lane),
+    one_of("state", ("open", "paused")),
     CheckConstraint("(state = 'paused') = (pause_reason IS NOT NULL)", name="pause"),
     CheckConstraint("priority BETWEEN 0 AND 9", name="priority"),
     CheckConstraint("in_flight >= 0", name="in_flight"),
@@ -208,9 +193,9 @@ process = Table(
     Column("signals", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     # It keeps copies of outputs: results leave a row for it.
     Column("archives", Boolean, nullable=False, server_default=text("false")),
-    _when("started_at", nullable=False),
-    _when("heartbeat_at", nullable=False),
-    _when("stopped_at"),
+    when("started_at", nullable=False),
+    when("heartbeat_at", nullable=False),
+    when("stopped_at"),
     # Who is alive, and whose lease has lapsed.
     Index("process_alive_idx", "heartbeat_at", postgresql_where=text("stopped_at IS NULL")),
     comment="One lease per process: a heartbeat, and an epoch that guards every move.",
@@ -232,7 +217,7 @@ job = Table(
     Column("params", JSONB, nullable=False),
     Column("priority", SmallInteger, nullable=False),
     Column("run", SmallInteger, nullable=False, server_default=text("1")),
-    _count("seq"),
+    count("seq"),
     Column("attempts", SmallInteger, nullable=False, server_default=text("0")),
     Column("max_attempts", SmallInteger, nullable=False),
     Column("times_busy", SmallInteger, nullable=False, server_default=text("0")),
@@ -240,7 +225,7 @@ job = Table(
     Column("on_partial", Text, nullable=False, server_default=text("'succeed'")),
     Column("progress", SmallInteger),
     Column("billing", Text, nullable=False, server_default=text("'none'")),
-    _money("cost_usd"),
+    money("cost_usd"),
     Column("error", JSONB),
     Column("idempotency_key", Text),
     Column("request_hash", LargeBinary, nullable=False),
@@ -252,18 +237,18 @@ job = Table(
     Column("link", JSONB),
     Column("link_error", JSONB),
     Column("canvas", JSONB),
-    _when("run_at", nullable=False),
-    _when("start_deadline_at"),
-    _when("deadline_at"),
-    _when("eta_at"),
-    _when("created_at", nullable=False),
-    _when("submitted_at"),
-    _when("finished_at"),
-    _one_of("kind", Kind),
-    _one_of("state", JobState),
-    _one_of("lane", Lane),
-    _one_of("billing", Billing),
-    _one_of("on_partial", OnPartial),
+    when("run_at", nullable=False),
+    when("start_deadline_at"),
+    when("deadline_at"),
+    when("eta_at"),
+    when("created_at", nullable=False),
+    when("submitted_at"),
+    when("finished_at"),
+    one_of("kind", Kind),
+    one_of("state", JobState),
+    one_of("lane", Lane),
+    one_of("billing", Billing),
+    one_of("on_partial", OnPartial),
     CheckConstraint("priority BETWEEN 0 AND 9", name="priority"),
     CheckConstraint("progress BETWEEN 0 AND 100", name="progress"),
     CheckConstraint("max_attempts BETWEEN 1 AND 100 AND run >= 1", name="counts"),
@@ -316,22 +301,22 @@ attempt = Table(
     Column("outcome", Text),
     Column("owner_id", BigInteger, ForeignKey(process.c.id)),
     Column("epoch", Integer),
-    _when("send_before"),
+    when("send_before"),
     Column("size", Text, nullable=False, server_default=text("''")),
     Column("progress", SmallInteger),
     Column("error", JSONB),
-    _money("cost_usd"),
-    _money("hold_usd"),
+    money("cost_usd"),
+    money("hold_usd"),
     # Steps of a settlement, in order: what was asked, when, what came back.
     Column("settlement", JSONB, nullable=False, server_default=text("'[]'")),
-    _when("resent_at"),
-    _when("created_at", nullable=False),
-    _when("submitted_at"),
-    _when("accepted_at"),
-    _when("finished_at"),
+    when("resent_at"),
+    when("created_at", nullable=False),
+    when("submitted_at"),
+    when("accepted_at"),
+    when("finished_at"),
     UniqueConstraint("job_id", "run", "number", name="attempt_number_key"),
-    _one_of("state", AttemptState),
-    _one_of("outcome", AttemptEnd),
+    one_of("state", AttemptState),
+    one_of("outcome", AttemptEnd),
     CheckConstraint("(state = 'ended') = (outcome IS NOT NULL)", name="ended"),
     CheckConstraint("(state = 'ended') = (finished_at IS NOT NULL)", name="finished"),
     CheckConstraint("state <> 'sending' OR send_before IS NOT NULL", name="fenced"),
@@ -359,101 +344,15 @@ result = Table(
     Column("position", SmallInteger, nullable=False),
     Column("state", Text, nullable=False),
     Column("item", JSONB, nullable=False),
-    _money("cost_usd"),
+    money("cost_usd"),
     Column("error", JSONB),
     Column("archived_url", Text),
-    _when("created_at", nullable=False),
+    when("created_at", nullable=False),
     PrimaryKeyConstraint("task_uuid", "key"),
-    _one_of("state", ("success", "error")),
+    one_of("state", ("success", "error")),
     CheckConstraint("(state = 'error') = (error IS NOT NULL)", name="error_says_why"),
     Index("result_job_idx", "job_id", "run", "position"),  # a job's results in order
     comment="One item as the platform returned it, with its own state and cost.",
-)
-
-event = Table(
-    "event",
-    metadata,
-    Column("id", Uuid, nullable=False),
-    _when("created_at", nullable=False),
-    Column("type", Text, nullable=False),
-    Column("tenant", Text, nullable=False),
-    Column("job_id", Uuid),
-    Column("batch_id", Uuid),
-    Column("run", SmallInteger),
-    Column("seq", Integer, nullable=False, server_default=text("0")),
-    Column("data", JSONB, nullable=False, server_default=text("'{}'")),
-    PrimaryKeyConstraint("id", "created_at"),
-    Index("event_job_idx", "job_id", "seq"),  # a job's events in order
-    comment="What happened, written in the transaction of the move. Partitioned by month.",
-    postgresql_partition_by="RANGE (created_at)",
-)
-
-outbox = Table(
-    "outbox",
-    metadata,
-    Column("id", BigInteger, Identity(), primary_key=True),
-    Column("sink", Text, nullable=False),
-    Column("event_id", Uuid, nullable=False),
-    Column("event_created_at", TIMESTAMP(timezone=True), nullable=False),
-    Column("job_id", Uuid),
-    Column("endpoint_id", Uuid),
-    Column("url", Text),
-    Column("attempts", SmallInteger, nullable=False, server_default=text("0")),
-    # A claim pushes it ahead: a deliverer that dies leaves the row to the next one.
-    _when("due_at", nullable=False),
-    Column("is_dead", Boolean, nullable=False, server_default=text("false")),
-    _one_of("sink", ("webhook", "link", "signal", "archive")),
-    CheckConstraint("sink <> 'webhook' OR endpoint_id IS NOT NULL", name="webhook_is_signed"),
-    Index("outbox_due_idx", "sink", "due_at", postgresql_where=text("NOT is_dead")),  # what is due for a sink
-    Index("outbox_job_idx", "job_id", "sink", "id"),  # is something earlier of this job still to leave?
-    comment="What has to leave because of an event, one row per sink; deleted when done.",
-)
-
-endpoint = Table(
-    "endpoint",
-    metadata,
-    Column("id", Uuid, primary_key=True, server_default=text("gen_random_uuid()")),
-    Column("tenant", Text, nullable=False),
-    # NULL: the tenant's default, whose secret signs for the `webhook_url` of single jobs.
-    Column("url", Text),
-    Column("events", ARRAY(Text), nullable=False, server_default=text("'{}'")),
-    Column("secrets", ARRAY(LargeBinary), nullable=False),
-    Column("is_enabled", Boolean, nullable=False, server_default=text("true")),
-    Column("disabled_reason", Text),
-    _when("failing_since"),
-    _when("created_at", nullable=False),
-    _when("rotated_at"),
-    CheckConstraint("cardinality(secrets) BETWEEN 1 AND 3", name="secrets"),
-    CheckConstraint("is_enabled OR disabled_reason IS NOT NULL", name="disabled"),
-    Index("endpoint_default_idx", "tenant", unique=True, postgresql_where=text("url IS NULL")),
-    Index(
-        "endpoint_tenant_idx", "tenant", postgresql_where=text("is_enabled AND url IS NOT NULL")
-    ),  # fan-out
-    comment="Where webhooks go, and the encrypted secrets that sign them.",
-)
-
-delivery = Table(
-    "delivery",
-    metadata,
-    Column("id", Uuid, primary_key=True, server_default=text("gen_random_uuid()")),
-    Column("event_id", Uuid, nullable=False),
-    Column("event_created_at", TIMESTAMP(timezone=True), nullable=False),
-    Column("tenant", Text, nullable=False),
-    Column("job_id", Uuid),
-    Column("endpoint_id", Uuid, ForeignKey(endpoint.c.id, ondelete="CASCADE"), nullable=False),
-    Column("url", Text, nullable=False),
-    Column("number", SmallInteger, nullable=False),
-    Column("state", Text, nullable=False),
-    Column("status_code", SmallInteger),
-    Column("reason", Text),
-    Column("duration_ms", Integer, nullable=False),
-    Column("answer", Text, nullable=False, server_default=text("''")),
-    _when("created_at", nullable=False),
-    _when("next_at"),
-    _one_of("state", ("delivered", "failed", "dead")),
-    Index("delivery_tenant_idx", "tenant", "created_at"),  # the delivery log
-    Index("delivery_endpoint_idx", "endpoint_id", "created_at"),
-    comment="One try to deliver a webhook: when, how long, what was answered.",
 )
 
 input_ = Table(
@@ -467,9 +366,9 @@ input_ = Table(
     Column("size_bytes", BigInteger, nullable=False),
     # What the platform calls it, once it was uploaded, and for how long we rely on that.
     Column("media_uuid", Text),
-    _when("uploaded_at"),
-    _when("expires_at"),
-    _when("created_at", nullable=False),
+    when("uploaded_at"),
+    when("expires_at"),
+    when("created_at", nullable=False),
     PrimaryKeyConstraint("account_id", "tenant", "sha256"),
     CheckConstraint("octet_length(sha256) = 32 AND size_bytes = octet_length(content)", name="content"),
     comment="A large input, stored once by content hash and uploaded once.",
@@ -484,9 +383,9 @@ tombstone = Table(
     Column("request_hash", LargeBinary, nullable=False),
     Column("job_id", Uuid, nullable=False),
     Column("final_state", Text, nullable=False),
-    _when("created_at", nullable=False),
+    when("created_at", nullable=False),
     PrimaryKeyConstraint("tenant", "key_kind", "key"),
-    _one_of("key_kind", ("idempotency_key", "external_id", "alias")),
+    one_of("key_kind", ("idempotency_key", "external_id", "alias")),
     comment="A key whose job was pruned: a replay is told so and never runs again.",
 )
 
@@ -497,8 +396,8 @@ estimate = Table(
     Column("size", Text, nullable=False),
     Column("samples", Integer, nullable=False),
     Column("duration_s", Double, nullable=False),
-    _money("cost_usd"),
-    _when("updated_at", nullable=False),
+    money("cost_usd"),
+    when("updated_at", nullable=False),
     PrimaryKeyConstraint("model", "size"),
     comment="What was learned of a model and size: when to poll, what to hold.",
 )
@@ -511,8 +410,8 @@ api_key = Table(
     Column("tenant", Text, nullable=False),
     Column("scopes", ARRAY(Text), nullable=False),
     Column("key_hash", LargeBinary, nullable=False, unique=True),
-    _when("created_at", nullable=False),
-    _when("revoked_at"),
+    when("created_at", nullable=False),
+    when("revoked_at"),
     CheckConstraint("scopes <@ ARRAY['enqueue', 'read', 'admin'] AND cardinality(scopes) > 0", name="scopes"),
     comment="Keys of our own HTTP API, hashed.",
 )
