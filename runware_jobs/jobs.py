@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Self
 from uuid import UUID
 
-from anyio.from_thread import BlockingPortal, start_blocking_portal
 from celery import Celery
 
 from .assembly import account_urls, celery_broker, find_services, vault_of
@@ -29,6 +29,7 @@ from .core.views import moment
 from .errors import InvalidJob
 from .handles import AsyncBatch, AsyncJob, Batch, Job
 from .options import media_params, read_budget, read_id, read_options
+from .portal import Portal
 from .producer import Producer, new_view
 from .settings import Settings
 from .steps.enqueue import Asked, ask
@@ -36,8 +37,7 @@ from .store.database import open_engine
 from .wakes import Waker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from decimal import Decimal
     from pathlib import Path
     from types import TracebackType
@@ -247,7 +247,8 @@ class Jobs:
         find_services(self._settings)  # what is wrong is said here, not at the first job
         self._lock = threading.Lock()
         self._pid = 0
-        self._opened: tuple[AsyncJobs, BlockingPortal, AbstractContextManager[BlockingPortal]] | None = None
+        self._opened: tuple[AsyncJobs, Portal] | None = None
+        self._finalizer: weakref.finalize[..., Any] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -258,13 +259,11 @@ class Jobs:
         self.close()
 
     def close(self) -> None:
-        """Close connections, stop the thread and send the last wake."""
+        """Close connections, stop the thread and send the last wake; the next call opens again."""
         with self._lock:
-            if self._opened is not None and self._pid == os.getpid():
-                inner, portal, manager = self._opened
-                portal.call(inner.aclose)
-                manager.__exit__(None, None, None)
             self._opened = None
+            if self._finalizer is not None:
+                self._finalizer()
 
     def enqueue(
         self,
@@ -338,22 +337,20 @@ class Jobs:
     def _inner(self) -> AsyncJobs:
         return self._open()[0]
 
-    def _open(self) -> tuple[AsyncJobs, BlockingPortal, AbstractContextManager[BlockingPortal]]:
+    def _open(self) -> tuple[AsyncJobs, Portal]:
         with self._lock:
             # After a fork (a preloaded web server) neither thread nor sockets are ours.
             if self._opened is None or self._pid != os.getpid():
-                manager = start_blocking_portal(name="runware-jobs")
-                portal = manager.__enter__()
-                inner = portal.call(_open_async, self._settings, self._encode_local_files)
+                portal = Portal()
+                inner = portal.call(_open_async(self._settings, self._encode_local_files))
                 self._pid = os.getpid()
-                self._opened = inner, portal, manager
+                self._opened = inner, portal
+                # Also at the program's end, and when nobody holds this object any more.
+                self._finalizer = weakref.finalize(self, _close, inner, portal, self._pid)
             return self._opened
 
-    def _block(self, awaitable: Any) -> Any:
-        async def run() -> Any:
-            return await awaitable
-
-        return self._open()[1].call(run)
+    def _block(self, awaitable: Awaitable[Any]) -> Any:
+        return self._open()[1].call(awaitable)
 
     def _job(self, job: AsyncJob) -> Job:
         view = job.to_dict() | {"replayed": job.replayed}
@@ -361,6 +358,13 @@ class Jobs:
 
     def _batch(self, batch: AsyncBatch) -> Batch:
         return Batch(batch.to_dict(), self._inner.producer, self._block)
+
+
+def _close(inner: AsyncJobs, portal: Portal, pid: int) -> None:
+    """Close what `Jobs` had opened, in the process that opened it."""
+    if pid == os.getpid():
+        portal.call(inner.aclose())
+        portal.close()
 
 
 async def _open_async(settings: Settings, encode_local_files: bool) -> AsyncJobs:
