@@ -37,6 +37,18 @@ async def adopt(context: Context) -> list[Watch]:
     return [watch_adopted(context, attempt) for attempt in adopted]
 
 
+async def catch_up(context: Context) -> list[Watch]:
+    """Give everything this process is to follow, also what it may have lost sight of.
+
+    Its memory comes from answers; an answer that was lost on the way back (a commit
+    whose connection dropped) leaves an attempt that is ours and that nobody follows.
+    """
+    async with context.engine.connect() as connection:
+        return [
+            watch_adopted(context, attempt) for attempt in await processes.owned(connection, context.owner)
+        ]
+
+
 async def pass_deadlines(context: Context) -> int:
     """Fail jobs that are too late; their attempts are followed to their end all the same."""
     async with context.engine.begin() as connection:

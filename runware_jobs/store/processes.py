@@ -7,13 +7,12 @@ what it owned; when it wakes up again its epoch is past and it writes nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import text
 
 from runware_jobs.core.states import AttemptState, Lane
 
-from .estimates import LEARNED_AS
 from .tables import SCHEMA
 
 if TYPE_CHECKING:
@@ -40,7 +39,6 @@ class Adopted:
     lane: Lane
     state: AttemptState
     accepted_s: float | None
-    expected_s: float | None
     age_s: float
 
 
@@ -115,8 +113,9 @@ async def adopt(connection: AsyncConnection, owner: Owner, *, lease_s: float, li
     """Take over at most `limit` attempts that nobody alive follows.
 
     Those are: given back, left by a lapsed process, or `sending` for longer than
-    any request takes, because a claim's own commit was lost on the way. One that was `sending` becomes `unclear`: its owner may have sent it. The fence
-    of its send has passed long ago, because a lease outlasts every request.
+    any request takes, because a claim's own commit was lost on the way. One that was
+    `sending` becomes `unclear`: its owner may have sent it. The fence of its send has
+    passed long ago, because a lease outlasts every request.
     """
     values = {
         "account_id": owner.account_id,
@@ -127,17 +126,23 @@ async def adopt(connection: AsyncConnection, owner: Owner, *, lease_s: float, li
     }
     await connection.execute(text(_LAPSE), values)
     rows = await connection.execute(text(_ADOPT), values)
-    return [
-        Adopted(
-            task_uuid=row["task_uuid"],
-            lane=Lane(row["lane"]),
-            state=AttemptState(row["state"]),
-            accepted_s=row["accepted_s"],
-            expected_s=row["expected_s"],
-            age_s=row["age_s"],
-        )
-        for row in rows.mappings()
-    ]
+    return [_adopted(row) for row in rows.mappings()]
+
+
+async def owned(connection: AsyncConnection, owner: Owner) -> list[Adopted]:
+    """List the attempts that this process is to follow, as its rows say."""
+    rows = await connection.execute(text(_OWNED), {"owner_id": owner.id, "epoch": owner.epoch})
+    return [_adopted(row) for row in rows.mappings()]
+
+
+def _adopted(row: Any) -> Adopted:
+    return Adopted(
+        task_uuid=row["task_uuid"],
+        lane=Lane(row["lane"]),
+        state=AttemptState(row["state"]),
+        accepted_s=row["accepted_s"],
+        age_s=row["age_s"],
+    )
 
 
 _LAPSE: Final = f"""
@@ -163,10 +168,17 @@ UPDATE {SCHEMA}.attempt SET owner_id = :owner_id, epoch = :epoch,
         THEN attempt.settlement || jsonb_build_array(
             jsonb_build_object('step', 'adopt', 'answer', 'unclear', 'at', now()))
         ELSE attempt.settlement END
-FROM orphan, {SCHEMA}.job LEFT JOIN {SCHEMA}.estimate ON estimate.model = {LEARNED_AS} AND estimate.size = ''
+FROM orphan, {SCHEMA}.job
 WHERE attempt.task_uuid = orphan.task_uuid AND job.id = attempt.job_id
 RETURNING attempt.task_uuid, job.lane, attempt.state,
     CAST(EXTRACT(EPOCH FROM now() - attempt.accepted_at) AS double precision) AS accepted_s,
-    CAST(EXTRACT(EPOCH FROM now() - attempt.submitted_at) AS double precision) AS age_s,
-    estimate.duration_s AS expected_s
+    CAST(EXTRACT(EPOCH FROM now() - attempt.submitted_at) AS double precision) AS age_s
+"""
+
+_OWNED: Final = f"""
+SELECT attempt.task_uuid, job.lane, attempt.state,
+    CAST(EXTRACT(EPOCH FROM now() - attempt.accepted_at) AS double precision) AS accepted_s,
+    CAST(EXTRACT(EPOCH FROM now() - attempt.submitted_at) AS double precision) AS age_s
+FROM {SCHEMA}.attempt JOIN {SCHEMA}.job ON job.id = attempt.job_id
+WHERE owner_id = :owner_id AND epoch = :epoch AND attempt.state IN ('{AttemptState.ACCEPTED}', '{AttemptState.UNCLEAR}')
 """

@@ -18,7 +18,7 @@ from runware_jobs.steps.announce import announce
 from runware_jobs.steps.archive import archive
 from runware_jobs.steps.deliver import deliver
 from runware_jobs.steps.poll import poll
-from runware_jobs.steps.rescue import adopt, complete_batches, pass_deadlines, prepare_partitions
+from runware_jobs.steps.rescue import adopt, catch_up, complete_batches, pass_deadlines, prepare_partitions
 from runware_jobs.steps.submit import submit
 from runware_jobs.store import accounts, processes
 
@@ -89,6 +89,7 @@ class Clock:
             self._repeat("submit", self._submit, every_s=_SUBMIT_EVERY_S, hint=self._submit_due),
             self._poll_loop(),
             self._repeat("rescue", self._rescue, every_s=_RESCUE_EVERY_S, hint=self._rescue_due),
+            self._repeat("catch_up", self._catch_up, every_s=self._context.tempo.lease_s / 2),
             self._repeat("outbox", self._outbox, every_s=_OUTBOX_EVERY_S, hint=self._outbox_due),
             self._repeat("partitions", self._partitions, every_s=_PARTITIONS_EVERY_S),
         )
@@ -189,7 +190,8 @@ class Clock:
                 watch.forget()
                 watch.put_off(self._context, at_least_s=_AFTER_ERROR_S)
             left = group
-        self._follow(left)
+        self._following.put_back(group, left)
+        self._poll_due.set()
         if len(left) < len(group):
             # Something ended: places are free, and somebody wants to be told.
             self._submit_due.set()
@@ -203,6 +205,10 @@ class Clock:
         self._follow(await adopt(self._context))
         if await pass_deadlines(self._context) + await complete_batches(self._context):
             self._outbox_due.set()
+        return None
+
+    async def _catch_up(self) -> float | None:
+        self._follow(await catch_up(self._context))
         return None
 
     async def _outbox(self) -> float | None:

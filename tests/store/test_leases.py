@@ -112,6 +112,17 @@ async def test_stuck_send_of_a_live_process_is_settled_after_the_fence(engine, o
     assert attempt["settlement"][0]["step"] == "adopt"
 
 
+async def test_a_process_finds_again_what_it_has_lost_sight_of(engine, owner, successor):
+    """An adoption whose commit was not answered leaves attempts that are ours and in no memory."""
+    async with engine.begin() as connection:
+        _, task = await under_way(connection, owner, accepted=True)
+        mine = await processes.owned(connection, owner)
+        others = await processes.owned(connection, successor)
+
+    assert [(found.task_uuid, found.state) for found in mine] == [(task, "accepted")]
+    assert others == []
+
+
 async def test_two_successors_take_each_attempt_once(engine, owner):
     async with engine.begin() as connection:
         others = [await register_worker(connection) for _ in range(3)]
