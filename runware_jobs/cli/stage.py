@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import socket
 import sys
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from .download import is_loopback
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from runware_jobs.assembly import Services
@@ -32,6 +33,7 @@ _GRACE_S: Final = 15.0
 _EMULATOR_SAYS: Final = "emulator ready "
 _API_SAYS: Final = "api_listening"
 _WORKER_SAYS: Final = "worker_ready"
+_URL: Final = re.compile(rf"http://{re.escape(_LOCALHOST)}:\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +64,15 @@ def open_stage(
     emulator_port: int,
     api_port: int,
     emulator_options: tuple[str, ...] = (),
+    emulator_may_move: bool = True,
     own_account: bool = False,
     prefix: str = "",
 ) -> Iterator[Stage]:
     """Start the engines and the programs; on leaving everything has stopped that nobody else uses.
 
     Against the real platform when `settings` name it, else against an emulator of
-    its own on `emulator_port`. `own_account` gives it a key that nobody else has,
+    its own on `emulator_port`. A port that is taken (0: any) is exchanged for a free
+    one; the emulator's only if it may move, since jobs belong to its address. `own_account` gives it a key that nobody else has,
     and so an account whose jobs only this stage's worker claims. `prefix` begins
     the names of the services and logs.
 
@@ -85,6 +89,7 @@ def open_stage(
             emulator_port=emulator_port,
             api_port=api_port,
             emulator_options=emulator_options,
+            emulator_may_move=emulator_may_move,
             own_account=own_account,
             prefix=prefix,
         )
@@ -113,31 +118,58 @@ def _start(
     emulator_port: int,
     api_port: int,
     emulator_options: tuple[str, ...],
+    emulator_may_move: bool,
     own_account: bool,
     prefix: str,
 ) -> Stage:
-    emulator, emulator_url = None, None
+    emulator_url = None
     if settings.realm == "emulator":
-        emulator = _start_emulator(services, emulator_port, emulator_options, prefix)
-        emulator_url = f"http://{_LOCALHOST}:{emulator_port}"
+        emulator_url = _start_listening(
+            lambda port: _start_emulator(services, port, emulator_options, prefix),
+            port=emulator_port,
+            says=_EMULATOR_SAYS,
+            may_move=emulator_may_move,
+        )
     reached = _settings_of(settings, services, emulator_url, own_account=own_account)
     env = _environment(reached, services)
-    # All of them import for a second or more: side by side. The worker asks again
-    # until its platform answers.
+    # Both import for a second or more: side by side.
     worker = _run(services, f"{prefix}worker", "worker", env=env)
-    api = _run(services, f"{prefix}api", "api", f"--host={_LOCALHOST}", f"--port={api_port}", env=env)
-    if emulator is not None:
-        emulator.wait_until_ready(lambda one: _EMULATOR_SAYS in one.log_text(), timeout_s=_READY_WITHIN_S)
-    api.wait_until_ready(lambda one: _API_SAYS in one.log_text(), timeout_s=_READY_WITHIN_S)
+    api_url = _start_listening(
+        lambda port: _run(services, f"{prefix}api", "api", f"--host={_LOCALHOST}", f"--port={port}", env=env),
+        port=api_port,
+        says=_API_SAYS,
+        may_move=True,
+    )
     # Jobs are enqueued only when the worker has said who it is: from then on the
     # account is its own, and no job hangs on one that nobody serves.
     worker.wait_until_ready(lambda one: _WORKER_SAYS in one.log_text(), timeout_s=_READY_WITHIN_S)
     return Stage(
         settings=reached,
         services=services,
-        api_url=f"http://{_LOCALHOST}:{api_port}",
+        api_url=api_url,
         emulator_url=emulator_url,
     )
+
+
+def _start_listening(start: Callable[[int], Service], *, port: int, says: str, may_move: bool) -> str:
+    """Start a server and give the URL that it says; on a free port when its own is taken.
+
+    Looking whether a port is free and taking it are two moments: somebody else may
+    come between, and then the server ends at once.
+    """
+    from runware_jobs.embedded import ServiceFailed  # noqa: PLC0415  loaded by commands that use it
+
+    service = start(port)
+    try:
+        service.wait_until_ready(lambda one: says in one.log_text(), timeout_s=_READY_WITHIN_S)
+    except ServiceFailed:
+        if port == 0 or not may_move:
+            raise
+        return _start_listening(start, port=0, says=says, may_move=False)
+    line = next(line for line in service.log_text().splitlines() if says in line)
+    found = _URL.search(line)
+    assert found is not None  # noqa: S101  the line is the one that names it
+    return found.group()
 
 
 def _start_emulator(services: Services, port: int, options: tuple[str, ...], prefix: str) -> Service:
@@ -215,13 +247,3 @@ def is_free(port: int) -> bool:
         except OSError:
             return False
     return True
-
-
-def free_port(wanted: int) -> int:
-    """Give the wanted port, or another when it is taken."""
-    if is_free(wanted):
-        return wanted
-    with socket.socket() as probe:
-        probe.bind((_LOCALHOST, 0))
-        port: int = probe.getsockname()[1]
-        return port

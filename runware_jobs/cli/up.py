@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from .sole import Sole, holder_of, sole
-from .stage import API_PORT, EMULATOR_PORT, Stage, free_port, is_free, open_stage, settings_with
+from .stage import API_PORT, EMULATOR_PORT, Stage, is_free, open_stage, settings_with
 from .terminal import DONE, FAILED, AsJson, complain, err, note, print_json, print_json_line
 
 if TYPE_CHECKING:
@@ -106,11 +106,11 @@ def _run(
         signal.signal(number, lambda *_: stop.set())
     note("Starting ...")
     state = settings.home.resolve() / settings.realm / "emulator.sqlite"
-    api_port = free_port(port)
     with open_stage(
         settings,
         emulator_port=emulator_port,
-        api_port=api_port,
+        api_port=port,
+        emulator_may_move=False,
         # Tasks of yesterday are known today, and their pictures still there.
         emulator_options=(f"--speed={speed}", f"--state={state}"),
     ) as stage:

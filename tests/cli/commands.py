@@ -23,6 +23,7 @@ class Commands:
     def __init__(self, folder: Path, env: Mapping[str, str] | None = None) -> None:
         self.folder = folder
         self.mark = f"cli-test-{uuid.uuid4()}"
+        self._started: list[subprocess.Popen[bytes]] = []
         self._env = {**os.environ, "CLI_TEST_MARK": self.mark, **(env or {})}
 
     def run(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -41,9 +42,18 @@ class Commands:
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Start a command; what it says goes to files, which no child of its can hold open."""
         with (self.folder / "out").open("wb") as out, (self.folder / "err").open("wb") as err:
-            return subprocess.Popen(
+            started = subprocess.Popen(
                 self._argv(arguments), cwd=self.folder, env=self._env, stdout=out, stderr=err
             )
+        self._started.append(started)
+        return started
+
+    def end(self) -> None:
+        """Kill what was started and still runs: a test that failed must not harm the next."""
+        for started in self._started:
+            if started.poll() is None:
+                started.kill()
+            started.wait()
 
     def said(self) -> str:
         """Read what the last started command has said so far."""

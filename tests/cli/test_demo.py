@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import socket
@@ -21,6 +22,7 @@ def commands(tmp_path: Path):
     """Commands in an empty folder; nothing of them is left in the end, whatever a test did."""
     made = Commands(tmp_path)
     yield made
+    made.end()
     made.run("down")
     assert made.left() == []
 
@@ -82,6 +84,18 @@ def test_a_demo_beside_a_running_up_keeps_its_jobs_to_itself(commands):
     assert [job["id"] for job in json.loads(listed.stdout)] == [json.loads(mine.stdout)["id"]]
     assert f":{emulator_port}/" in json.loads(mine.stdout)["results"][0]["imageURL"]
     assert up.wait(30) == 0, commands.said()
+    assert commands.left() == []
+
+
+def test_a_demo_whose_port_is_taken_takes_another(commands):
+    with socket.socket() as taken, contextlib.suppress(OSError):
+        # Refused when another demo has it at this moment: then it is taken all the same.
+        taken.bind(("127.0.0.1", 9400))
+        taken.listen()
+        demo = commands.run("demo", "--quick")
+
+        assert demo.returncode == 0, demo.stderr
+        assert "127.0.0.1:9400" not in demo.stdout
     assert commands.left() == []
 
 

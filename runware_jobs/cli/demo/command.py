@@ -24,7 +24,6 @@ from runware_jobs.cli.stage import (
     API_PORT,
     EMULATOR_PORT,
     Stage,
-    free_port,
     is_free,
     open_stage,
     settings_with,
@@ -137,7 +136,7 @@ def _emulated_scene(held: ExitStack) -> _Scene:
     if is_free(EMULATOR_PORT) and held.enter_context(sole(settings.home / settings.realm)) is not None:
         return _Scene(settings, EMULATOR_PORT, own_account=False)
     apart = settings_with(embedded_idle_s=0.0, home=settings.home / "demo")
-    return _Scene(apart, free_port(EMULATOR_PORT), own_account=True)
+    return _Scene(apart, 0, own_account=True)
 
 
 def _real_scene() -> _Scene:
@@ -200,7 +199,7 @@ def _perform(
     with open_stage(
         scene.settings,
         emulator_port=scene.emulator_port,
-        api_port=free_port(API_PORT),
+        api_port=API_PORT,
         emulator_options=(*emulator_options, f"--state={state}"),
         own_account=scene.own_account,
         prefix="demo-",
