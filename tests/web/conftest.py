@@ -99,6 +99,13 @@ def new_key(engine: AsyncEngine) -> Callable[..., Awaitable[str]]:
     return make
 
 
+_TELL = """
+WITH raised AS (UPDATE runware_jobs.job SET seq = seq + 1 WHERE id = :id RETURNING seq, run, tenant)
+INSERT INTO runware_jobs.event (id, type, tenant, job_id, run, seq)
+SELECT gen_random_uuid(), :type, tenant, :id, run, seq FROM raised
+"""
+
+
 class Jobs:
     """Brings jobs where a worker would bring them, with rows that belong together."""
 
@@ -119,22 +126,22 @@ class Jobs:
                 id=job_id,
                 item=orjson.dumps(item).decode(),
             )
-        await self.run(
+        await self._end(
+            job_id,
+            "job.succeeded",
             "UPDATE runware_jobs.job SET state = 'succeeded', finished_at = now(), submitted_at = now(),"
             " cost_usd = 0.0013, billing = 'billed', progress = 100 WHERE id = :id",
-            id=job_id,
         )
-        await self.tell(job_id, "job.succeeded")
 
     async def fail(self, job_id: str, *, billing: str = "none") -> None:
         await self._attempt(job_id, outcome="failed")
-        await self.run(
+        await self._end(
+            job_id,
+            "job.failed",
             "UPDATE runware_jobs.job SET state = 'failed', finished_at = now(), billing = :billing,"
             """ error = '{"code": "safety", "message": "No.", "retryable": false}' WHERE id = :id""",
-            id=job_id,
             billing=billing,
         )
-        await self.tell(job_id, "job.failed")
 
     async def start(self, job_id: str, *, progress: int | None = None) -> None:
         await self.run(
@@ -144,13 +151,13 @@ class Jobs:
         )
 
     async def tell(self, job_id: str, type_: str) -> None:
-        await self.run(
-            "WITH raised AS (UPDATE runware_jobs.job SET seq = seq + 1 WHERE id = :id RETURNING seq, run, tenant)"
-            " INSERT INTO runware_jobs.event (id, type, tenant, job_id, run, seq)"
-            " SELECT gen_random_uuid(), :type, tenant, :id, run, seq FROM raised",
-            id=job_id,
-            type=type_,
-        )
+        await self.run(_TELL, id=job_id, type=type_)
+
+    async def _end(self, job_id: str, type_: str, sql: str, **values: Any) -> None:
+        """Write the end and its event in one transaction, as every move does."""
+        async with self._engine.begin() as connection:
+            await connection.execute(text(sql), {"id": job_id, **values})
+            await connection.execute(text(_TELL), {"id": job_id, "type": type_})
 
     async def _attempt(self, job_id: str, *, outcome: str) -> str:
         task = str(uuid.uuid4())
