@@ -3,6 +3,7 @@
 ```
 RunwareJobsError
 ├── SettingsError            a setting is wrong; nothing was started
+│   └── SecretKeyWrong       core.signing: it does not decrypt what is stored
 ├── InvalidJob               a parameter or option is wrong; nothing was enqueued
 │   └── IdempotencyConflict  the key was used for another request
 ├── JobNotFound              no such job or batch for this tenant
@@ -12,7 +13,10 @@ RunwareJobsError
 ├── JobEnded
 │   ├── JobFailed            the job failed; `job` carries why
 │   └── JobCanceled          the job was canceled
-└── DatabaseBehind           the schema is missing or old; run `runware-jobs migrate`
+├── DatabaseBehind           the schema is missing or old; run `runware-jobs migrate`
+├── AddressRefused           core.addresses: we do not call this URL
+├── NameNotFound             outgoing: its host has no address
+└── KeyRefused, FetchFailed (TooLarge), ArchiveUnavailable    archive: no copy was made
 ```
 
 Each carries `code`, one of the twelve of the platform's clients (PROTOCOL 8), so
