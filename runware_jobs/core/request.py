@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 MAX_PARAMS_BYTES: Final = 1_000_000
 """Larger requests carry media that belongs into an input, stored once and referenced."""
 
+MAX_DEPTH: Final = 64
+"""No task of the platform comes near; recursion limits differ between Pythons, this does not."""
+
 _MAX_KEY: Final = 255
 _MAX_RESULTS: Final = 1_000
 """Far above what any model gives, and within what a count of results may be."""
@@ -111,6 +114,25 @@ def make_job(job_id: UUID, kind: str, params: Mapping[str, Any], options: Option
         alias=_alias(alias),
         options=options,
     )
+
+
+def refuse_deep(params: Any) -> None:
+    """Refuse params that are nested more than `MAX_DEPTH` deep, before anything walks through them.
+
+    Raises:
+        InvalidJob: they are.
+    """
+    level, layer = 0, [params]
+    while layer:
+        if level > MAX_DEPTH:
+            raise InvalidJob(f"params are nested more than {MAX_DEPTH} levels deep", parameter="params")
+        level += 1
+        layer = [
+            inner
+            for value in layer
+            if isinstance(value, dict | list | tuple)
+            for inner in (value.values() if isinstance(value, dict) else value)
+        ]
 
 
 def _kind(kind: str) -> Kind:

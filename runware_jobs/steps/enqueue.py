@@ -16,7 +16,7 @@ from runware_jobs.client.registry import bundled_registry, resolve_task_type
 from runware_jobs.core.addresses import AddressRefused, check_url
 from runware_jobs.core.identity import new_job_id
 from runware_jobs.core.inputs import extract_inputs
-from runware_jobs.core.request import NewJob, Options, make_job
+from runware_jobs.core.request import NewJob, Options, make_job, refuse_deep
 from runware_jobs.core.states import Kind
 from runware_jobs.errors import InvalidJob
 from runware_jobs.store.enqueue import Enqueued, enqueue
@@ -59,6 +59,7 @@ def ask(
     """
     if not isinstance(params, dict):
         raise InvalidJob("params must be a dict of the platform's parameters", parameter="params")
+    refuse_deep(params)
     filled = _with_task_type(kind, params)
     filled = _read_paths(filled, allowed=reads_files)
     if reads_strings:

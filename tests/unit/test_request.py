@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from runware_jobs.core.request import MAX_PARAMS_BYTES, Options, make_job
+from runware_jobs.core.request import MAX_PARAMS_BYTES, Options, make_job, refuse_deep
 from runware_jobs.core.states import Lane
 from runware_jobs.errors import InvalidJob
 
@@ -165,3 +165,20 @@ def test_callers_own_params_are_left_alone():
     make(params)
 
     assert params == {**IMAGE, "taskUUID": ALIAS}
+
+
+@pytest.mark.parametrize("wrap", [lambda inner: [inner], lambda inner: {"x": inner}], ids=["lists", "dicts"])
+def test_params_nested_too_deeply_are_refused_on_every_python(wrap):
+    deep = "x"
+    for _ in range(100_000):
+        deep = wrap(deep)
+    with pytest.raises(InvalidJob, match="nested more than 64"):
+        refuse_deep({"positivePrompt": deep})
+
+
+def test_params_as_deep_as_any_task_are_taken():
+    deep = "x"
+    for _ in range(60):
+        deep = [deep]
+
+    refuse_deep({"positivePrompt": deep})
