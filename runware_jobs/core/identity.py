@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 _TASK = b"runware-jobs/task/1"
-_CALLBACK = b"runware-jobs/callback/1"
 _ACCOUNT = b"runware-jobs/account/1"
 
 
@@ -29,11 +28,6 @@ def task_uuid(secret: bytes, job_id: UUID, run: int, number: int) -> UUID:
     """Derive the v4-shaped task UUID of one attempt; the same arguments give the same UUID."""
     message = b"|".join((_TASK, job_id.bytes, b"%d" % run, b"%d" % number))
     return UUID(bytes=hmac.digest(secret, message, "sha256")[:16], version=4)
-
-
-def callback_token(secret: bytes, task: UUID) -> str:
-    """Derive the unguessable token under which the platform may call back about `task`."""
-    return hmac.digest(secret, _CALLBACK + task.bytes, "sha256").hex()[:40]
 
 
 def organisation_of_key(api_key: str, base_url: str) -> str:

@@ -110,13 +110,3 @@ class Lane(StrEnum):
     THREE_D = "3d"
     TRAINING = "training"
     UPLOAD = "upload"
-
-
-def job_may_move(current: JobState, to: JobState) -> bool:
-    """Tell whether a job may go from `current` to `to`."""
-    return to in JOB_MOVES[current]
-
-
-def attempt_may_move(current: AttemptState, to: AttemptState) -> bool:
-    """Tell whether an attempt may go from `current` to `to`."""
-    return to in ATTEMPT_MOVES[current]

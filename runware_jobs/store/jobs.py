@@ -92,15 +92,6 @@ async def read_sent(connection: AsyncConnection, task_uuids: Iterable[UUID]) -> 
     return [dict(row) for row in rows.mappings()]
 
 
-async def find_by_alias(connection: AsyncConnection, tenant: str, alias: str) -> UUID | None:
-    """Find the job that was enqueued with this `taskUUID`."""
-    row = await connection.execute(
-        text(f"SELECT id FROM {SCHEMA}.job WHERE tenant = :tenant AND alias = :alias"),
-        {"tenant": tenant, "alias": alias},
-    )
-    return row.scalar_one_or_none()
-
-
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
     """An event of a job as it stands in the log; `item` is the result that it tells of."""

@@ -1,6 +1,6 @@
 """Moves carried out: lock what is owned, then write what was decided, in sets.
 
-`lock_*` hands live attempts to the decisions of `core`; `carry_out` writes their
+`lock_owned` hands live attempts to the decisions of `core`; `carry_out` writes their
 moves in a fixed number of statements however many there are. Between the two no
 other process can change these rows, and every UPDATE still names the state that it
 expects. The event, and one outbox row for each sink that wants it, are written in
@@ -40,12 +40,6 @@ async def lock_owned(
     values = {"ids": [str(task) for task in task_uuids], "owner_id": owner.id, "epoch": owner.epoch}
     where = "attempt.task_uuid = ANY (CAST(:ids AS uuid[])) AND owner_id = :owner_id AND epoch = :epoch"
     return await _lock(connection, where, values)
-
-
-async def lock_of_jobs(connection: AsyncConnection, job_ids: Iterable[UUID]) -> dict[UUID, LiveAttempt]:
-    """Lock the live attempts of these jobs, whoever owns them."""
-    where = "attempt.job_id = ANY (CAST(:ids AS uuid[]))"
-    return await _lock(connection, where, {"ids": [str(job_id) for job_id in job_ids]})
 
 
 async def _lock(connection: AsyncConnection, where: str, values: dict[str, Any]) -> dict[UUID, LiveAttempt]:

@@ -62,7 +62,7 @@ installation = Table(
     "installation",
     metadata,
     Column("id", SmallInteger, primary_key=True, autoincrement=False, server_default=text("1")),
-    # Task UUIDs and callback tokens derive from it; losing it means that a resend
+    # Task UUIDs derive from it; losing it means that a resend
     # is a new task, so it lives in the same backup as the jobs.
     Column("secret", LargeBinary, nullable=False),
     when("created_at", nullable=False),

@@ -53,17 +53,6 @@ class Clock:
         self._outbox_due = asyncio.Event()
         self._rescue_due = asyncio.Event()
         self._is_clock = True
-        self._heartbeat_at = time.monotonic()
-
-    @property
-    def following(self) -> int:
-        """How many attempts this process follows."""
-        return len(self._following)
-
-    @property
-    def heartbeat_age_s(self) -> float:
-        """Seconds since the lease was renewed."""
-        return time.monotonic() - self._heartbeat_at
 
     def wake_submit(self) -> None:
         """Look for queued jobs now."""
@@ -136,7 +125,6 @@ class Clock:
             if is_clock is None:
                 return await self._start_over()
         self._is_clock = is_clock
-        self._heartbeat_at = time.monotonic()
         return None
 
     async def _start_over(self) -> float | None:
