@@ -15,6 +15,7 @@ from . import (
     producing,
     serving,
     up,
+    upkeep_commands,
     webhook_commands,
 )
 from .demo import command as demo
@@ -67,6 +68,7 @@ def build() -> typer.Typer:
     )(serving.emulator)
     app.command("migrate", rich_help_panel=operate)(serving.migrate)
     app.command("doctor", rich_help_panel=operate)(doctor.doctor)
+    app.command("prune", rich_help_panel=operate)(upkeep_commands.prune)
     app.add_typer(webhook_commands.app, name="webhooks", rich_help_panel=operate)
     app.add_typer(key_commands.app, name="keys", rich_help_panel=operate)
     app.add_typer(account_commands.app, name="account", rich_help_panel=operate)

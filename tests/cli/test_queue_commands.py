@@ -124,6 +124,15 @@ def test_a_queued_job_is_canceled_for_free_and_retried(command):
     assert command("jobs", "retry", job_id)[0] == 1
 
 
+def test_prune_says_what_it_would_forget_and_forgets_it(command):
+    job_id = command("run", "a lighthouse", "--model", "runware:400@1", "--no-wait")[1].strip()
+    command("jobs", "cancel", job_id)
+
+    assert json.loads(command("prune", "--older-than-days", "0", "--dry-run", "--json")[1]) == {"jobs": 1}
+    assert json.loads(command("prune", "--older-than-days", "0", "--json")[1])["jobs"] == 1
+    assert command("jobs", "show", job_id)[0] == 2
+
+
 def test_a_paused_batch_resumes_and_is_canceled(command, tmp_path):
     (tmp_path / "p.txt").write_text("a\nb\nc\n")
     batch_id = command("batch", "submit", "p.txt", "-m", "runware:400@1", "--budget", "2")[1].strip()
