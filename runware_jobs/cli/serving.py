@@ -77,11 +77,9 @@ def emulator(context: typer.Context) -> int:
 
     Example: runware-jobs emulator --port 9300 --speed 60
     """
-    from runware_jobs.emulator.cli import command  # noqa: PLC0415  loads a web server and an image library
+    from runware_jobs.emulator.cli import application  # noqa: PLC0415  loads a web server, an image library
 
-    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    alone.command(context_settings={"help_option_names": ["-h", "--help"]})(command)
-    code = alone(args=context.args, prog_name="runware-jobs emulator", standalone_mode=False)
+    code = application()(args=context.args, prog_name="runware-jobs emulator", standalone_mode=False)
     return int(code or DONE)
 
 

@@ -4,7 +4,9 @@ Stands alone: it imports nothing else of this project and may be run, embedded o
 """
 
 from .app import create_app
-from .config import Config, ConfigError, Latency, Switches
+from .config import Config
+from .latencies import Latency
 from .serve import Serving, serving
+from .switches import ConfigError, Switches
 
 __all__ = ["Config", "ConfigError", "Latency", "Serving", "Switches", "create_app", "serving"]

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from .config import ConfigError, changed_switches, latencies_from_json
-from .faults import FaultRuleError
+from .fault_actions import READY_MADE, FaultRuleError, action_table
+from .latencies import latencies_from_json
 from .prices import usd
 from .rest import json_response
 from .results import asset_url
+from .switches import ConfigError, changed_switches, switch_table
 from .tasks import NEVER, Task
 
 if TYPE_CHECKING:
@@ -24,12 +25,21 @@ if TYPE_CHECKING:
 
     from .protocol import Platform
 
-_PAGE = Path(__file__).parent / "page.html"
+_HERE = Path(__file__).parent
 _NEWEST_TASKS = 200
+_NEWEST_EVENTS = 50
 
 
 async def get_page(_request: Request) -> Response:
-    return HTMLResponse(_PAGE.read_text(encoding="utf-8"))
+    return FileResponse(_HERE / "page.html")
+
+
+async def get_style(_request: Request) -> Response:
+    return FileResponse(_HERE / "page.css")
+
+
+async def get_script(_request: Request) -> Response:
+    return FileResponse(_HERE / "page.js")
 
 
 async def get_ledger(request: Request) -> Response:
@@ -39,13 +49,44 @@ async def get_ledger(request: Request) -> Response:
     return json_response(platform.ledger.to_json())
 
 
+async def get_ledger_task(request: Request) -> Response:
+    """One task of the ledger with everything that happened to it; 404 for a UUID that never arrived."""
+    platform = _platform(request)
+    platform.schedule.run_due()
+    found = platform.ledger.task_json(request.path_params["task_uuid"])
+    return _bad("no task with this UUID ever arrived", 404) if found is None else json_response(found)
+
+
+async def export_ledger(request: Request) -> Response:
+    """The whole ledger as JSON lines: the sums, the latest requests, each task with its history."""
+    platform = _platform(request)
+    platform.schedule.run_due()
+    lines = b"".join(
+        orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE) for record in platform.ledger.records()
+    )
+    return Response(lines, media_type="application/x-ndjson")
+
+
+async def get_recent(request: Request) -> Response:
+    """The latest requests and the latest happenings of the ledger, newest first; `?limit=` of each."""
+    platform = _platform(request)
+    platform.schedule.run_due()
+    limit = _limit(request, _NEWEST_EVENTS)
+    # What happened lately happened to tasks that came lately, or that run: the newest will do for a look.
+    newest = islice(reversed(platform.ledger.entries.items()), _NEWEST_TASKS)
+    events = [
+        {"taskUUID": task_uuid, **event} for task_uuid, entry in newest for event in entry.history_json()
+    ]
+    events.sort(key=lambda event: event["at"], reverse=True)
+    requests = list(islice(reversed(platform.ledger.latest), limit))
+    return json_response({"events": events[:limit], "requests": requests})
+
+
 async def get_tasks(request: Request) -> Response:
     """The newest tasks first; `?limit=` changes how many."""
     platform = _platform(request)
     platform.schedule.run_due()
-    limit = request.query_params.get("limit", "")
-    count = int(limit) if limit.isdigit() else _NEWEST_TASKS
-    newest = islice(reversed(platform.tasks.values()), count)
+    newest = islice(reversed(platform.tasks.values()), _limit(request, _NEWEST_TASKS))
     return json_response({"total": len(platform.tasks), "tasks": [_shown(platform, task) for task in newest]})
 
 
@@ -115,6 +156,17 @@ async def change_config(request: Request) -> Response:
     return json_response(_settings(platform))
 
 
+async def get_switches(request: Request) -> Response:
+    """Every switch: what it chooses, where that is left open, its default and its present value."""
+    now = _platform(request).switches
+    return json_response([{**row, "value": getattr(now, row["name"])} for row in switch_table()])
+
+
+async def get_fault_actions(_request: Request) -> Response:
+    """What can go wrong, with its fields and their defaults, and the ready-made rules by name."""
+    return json_response({"actions": action_table(), "ready_made": dict(READY_MADE)})
+
+
 async def get_faults(request: Request) -> Response:
     return json_response([rule.to_json() for rule in _platform(request).faults.rules])
 
@@ -139,13 +191,20 @@ def admin_routes() -> list[Route]:
     """The routes, to be mounted at /_emulator."""
     return [
         Route("/", get_page),
+        Route("/page.css", get_style),
+        Route("/page.js", get_script),
         Route("/ledger", get_ledger, methods=["GET"]),
         Route("/ledger", reset_all, methods=["DELETE"]),
+        Route("/ledger/{task_uuid}", get_ledger_task, methods=["GET"]),
+        Route("/ledger.jsonl", export_ledger),
+        Route("/recent", get_recent),
         Route("/tasks", get_tasks),
         Route("/state", get_state),
         Route("/reset", reset_all, methods=["POST", "DELETE"]),
         Route("/config", get_config, methods=["GET"]),
         Route("/config", change_config, methods=["POST"]),
+        Route("/switches", get_switches),
+        Route("/actions", get_fault_actions),
         Route("/faults", get_faults, methods=["GET"]),
         Route("/faults", add_faults, methods=["POST"]),
         Route("/faults", remove_faults, methods=["DELETE"]),
@@ -158,7 +217,7 @@ def _shown(platform: Platform, task: Task) -> dict[str, Any]:
     finished = 0 if task.lost else task.finished(now)
     entry = platform.ledger.entries[task.uuid]
     parameters = task.parameters()
-    shows_media = task.kind.shape == "media" and task.output_type == "URL"
+    shows_media = task.kind.shape == "media" and "URL" in task.output_types
     return {
         "taskUUID": task.uuid,
         "taskType": task.task_type,
@@ -181,7 +240,7 @@ def _shown(platform: Platform, task: Task) -> dict[str, Any]:
 
 def _settings(platform: Platform) -> dict[str, Any]:
     return {
-        "latencies": {name: [one.min_s, one.max_s] for name, one in platform.latencies.items()},
+        "latencies": {name: one.to_json() for name, one in platform.latencies.items()},
         "switches": platform.switches,
     }
 
@@ -191,6 +250,11 @@ def _platform(request: Request) -> Platform:
     return platform
 
 
+def _limit(request: Request, default: int) -> int:
+    asked = request.query_params.get("limit", "")
+    return int(asked) if asked.isdigit() else default
+
+
 async def _json(request: Request) -> Any:
     try:
         return orjson.loads(await request.body())
@@ -198,6 +262,6 @@ async def _json(request: Request) -> Any:
         return None
 
 
-def _bad(message: str) -> Response:
+def _bad(message: str, status: int = 400) -> Response:
     content: Mapping[str, str] = {"error": message}
-    return json_response(content, 400)
+    return json_response(content, status)

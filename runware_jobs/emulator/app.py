@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
@@ -13,9 +14,13 @@ from .admin import admin_routes
 from .assets import Assets, get_asset
 from .clock import Clock, SystemClock
 from .config import Config
+from .deposits import Deposits
 from .protocol import Platform
 from .rest import post_tasks
-from .schemas import schema_routes
+from .services.content import content_routes
+from .services.schemas import schema_routes
+from .services.serverless import Invocations, serverless_routes
+from .sessions import Sessions
 from .state import StateFile
 from .webhooks import Webhooks
 from .websocket import accept_socket
@@ -36,10 +41,10 @@ def create_app(config: Config | None = None, *, clock: Clock | None = None) -> S
     """
     chosen = config or Config()
     assets = Assets()
-    platform = Platform(chosen, clock or SystemClock(), assets.render)
+    platform = Platform(chosen, clock or SystemClock(), assets)
     assets.attach(platform)
-    webhooks = Webhooks(platform)
-    platform.on_accept = webhooks.watch
+    webhooks, deposits = Webhooks(platform), Deposits(platform, assets)
+    platform.watchers = [webhooks.watch, deposits.watch]
     app = Starlette(
         routes=[
             Route("/v1", post_tasks, methods=["POST"]),
@@ -49,13 +54,17 @@ def create_app(config: Config | None = None, *, clock: Clock | None = None) -> S
             Route("/_emulator", _to_page),
             Route("/", _to_page),
             *schema_routes(),
+            *content_routes(),
+            *serverless_routes(),
         ],
         lifespan=_lifespan,
     )
     app.state.platform = platform
     app.state.assets = assets
     app.state.webhooks = webhooks
-    app.state.sessions = {}
+    app.state.deposits = deposits
+    app.state.sessions = Sessions()
+    app.state.invocations = Invocations()
     app.state.state_file = None
     return app
 
@@ -68,6 +77,7 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     app.state.state_file = state_file
     if state_file is not None:
         state_file.load(platform)
+        platform.save = partial(state_file.save_promises, platform)
         _save_regularly(platform, state_file)
     platform.schedule.start()
     try:
@@ -75,6 +85,7 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     finally:
         platform.schedule.stop()
         await app.state.webhooks.aclose()
+        await app.state.deposits.aclose()
         if state_file is not None:
             state_file.save(platform)
             state_file.close()

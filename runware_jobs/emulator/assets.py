@@ -9,51 +9,82 @@ from typing import TYPE_CHECKING
 from starlette.responses import RedirectResponse, Response
 
 from .errors import Refusal, error_entry
+from .identifiers import uuid_in
+from .kinds import media_input
+from .making import studio
+from .references import is_gone
 from .rest import json_response
 from .results import http_type, output_format
-from .studio import produce
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from starlette.requests import Request
 
     from .protocol import Platform
     from .tasks import Task
 
 _CACHE_BYTES = 64 * 1024 * 1024
+_BOXES_KEPT = 1000
 _MISSING = Refusal("mediaNotFound", "The file does not exist, or its time to live is over.")
 
 
 class Assets:
-    """Renders items and remembers the latest renderings, up to 64 MiB."""
+    """Makes the files of items and remembers the latest ones, up to 64 MiB."""
 
     def __init__(self) -> None:
-        self._platform: Platform | None = None
-        self._cache: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+        self._attached: Platform | None = None
+        self._cache: OrderedDict[tuple[Task, int], bytes] = OrderedDict()
         self._cached_bytes = 0
+        self._boxes: OrderedDict[Task, Sequence[tuple[int, int, int, int]]] = OrderedDict()
 
     def attach(self, platform: Platform) -> None:
-        """Say which platform's media inputs refer to."""
-        self._platform = platform
+        """Say which platform's media inputs refer to; called once, before anything is made."""
+        self._attached = platform
 
     def render(self, task: Task, index: int) -> bytes:
-        """The bytes of an item, the same every time."""
-        key = (task.uuid, index)
-        cached = self._cache.get(key)
+        """The file of an item, the same every time."""
+        cached = self._cache.get((task, index))
         if cached is None:
-            cached = produce(task, index, self._platform)
-            self._keep(key, cached)
+            cached = studio.produce(task, index, self._platform)
+            self._keep((task, index), cached)
         return cached
 
     async def render_aside(self, task: Task, index: int) -> bytes:
-        """The same, drawing in a thread so that polls go on meanwhile."""
-        key = (task.uuid, index)
-        cached = self._cache.get(key)
+        """The same, made in a thread so that polls go on meanwhile."""
+        cached = self._cache.get((task, index))
         if cached is None:
-            cached = await asyncio.to_thread(produce, task, index, self._platform)
-            self._keep(key, cached)
+            cached = await asyncio.to_thread(studio.produce, task, index, self._platform)
+            self._keep((task, index), cached)
         return cached
 
-    def _keep(self, key: tuple[str, int], body: bytes) -> None:
+    def boxes(self, task: Task) -> Sequence[tuple[int, int, int, int]]:
+        """Where a masking task finds something: left, top, right, bottom in pixels of its input."""
+        found = self._boxes.get(task)
+        if found is None:
+            found = self._boxes[task] = studio.boxes(task, self._platform)
+            if len(self._boxes) > _BOXES_KEPT:
+                self._boxes.popitem(last=False)
+        return found
+
+    def subject(self, task: Task) -> str | None:
+        """The prompt of the earlier item that a tool was given; None for any other input."""
+        uuid = uuid_in(str(media_input(task.parameters())))
+        item = self._platform.items.get(uuid) if uuid is not None else None
+        prompt = item[0].parameters().get("positivePrompt") if item is not None else None
+        return str(prompt) if prompt else None
+
+    def film_s(self, task: Task) -> float:
+        """How long the film is that a tool was given."""
+        return studio.film_s(task, self._platform)
+
+    @property
+    def _platform(self) -> Platform:
+        if self._attached is None:
+            raise RuntimeError("attach a platform before asking for files")
+        return self._attached
+
+    def _keep(self, key: tuple[Task, int], body: bytes) -> None:
         self._cached_bytes += len(body) - len(self._cache.pop(key, b""))
         self._cache[key] = body
         while self._cached_bytes > _CACHE_BYTES and len(self._cache) > 1:
@@ -73,12 +104,9 @@ async def get_asset(request: Request) -> Response:
         return Response(media.body, media_type=media.content_type)
     platform.schedule.run_due()
     found = platform.items.get(uuid)
-    now = platform.clock.now_s()
-    if found is None:
+    if found is None or is_gone(*found, platform):
         return json_response({"errors": [error_entry(_MISSING)]}, 404)
     task, index = found
-    if task.ttl_s is not None and task.finish_at[index] + task.ttl_s <= now:
-        return json_response({"errors": [error_entry(_MISSING)]}, 404)
     body = await assets.render_aside(task, index)
     headers = {"Cache-Control": "public, max-age=3600"}
     return Response(body, headers=headers, media_type=http_type(output_format(task)))

@@ -9,9 +9,11 @@ from typing import Any
 _DOCUMENTATION = "https://runware.ai/docs/models-api/errors"
 
 _STATUS_BY_CODE = {
+    "invalidRequest": HTTPStatus.BAD_REQUEST,
     "invalidApiKey": HTTPStatus.UNAUTHORIZED,
     "missingApiKey": HTTPStatus.UNAUTHORIZED,
     "insufficientCredits": HTTPStatus.PAYMENT_REQUIRED,
+    "maxRequestSize": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "forbidden": HTTPStatus.FORBIDDEN,
     "taskNotFound": HTTPStatus.NOT_FOUND,
     "mediaNotFound": HTTPStatus.NOT_FOUND,

@@ -6,11 +6,19 @@ import re
 from hashlib import blake2b
 
 _UUID_V4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE)
+# Longer texts are inline bytes, no references.
+_LONGEST_REFERENCE = 2000
 _VARIANTS = "89ab"
 
 
 def is_uuid_v4(value: object) -> bool:
     return isinstance(value, str) and _UUID_V4.fullmatch(value) is not None
+
+
+def uuid_in(reference: str) -> str | None:
+    """The UUID that a reference is, or has in its address; None for inline bytes and other addresses."""
+    found = _UUID_V4.search(reference) if len(reference) < _LONGEST_REFERENCE else None
+    return found[0].lower() if found is not None else None
 
 
 def derived_uuid(*parts: object) -> str:

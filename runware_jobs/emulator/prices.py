@@ -5,11 +5,16 @@ Money is counted in whole micro-dollars; floats appear only in the `cost` field,
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from decimal import Decimal
-from types import MappingProxyType
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from .identifiers import derived_int
+from .numbers import number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,33 +22,15 @@ if TYPE_CHECKING:
     from .kinds import Kind
 
 MICRO_PER_USD = 1_000_000
+_TABLE = Path(__file__).parent / "prices.json"
 _MEGAPIXEL = 1024 * 1024
-
-# Micro-dollars per unit: megapixel, second of video or audio, or one call.
-_BASE: Mapping[str, int] = MappingProxyType(
-    {
-        "imageInference": 1300,
-        "videoInference": 28_000,
-        "audioInference": 900,
-        "textInference": 450,
-        "3dInference": 40_000,
-        "upscale": 1900,
-        "removeBackground": 600,
-        "caption": 600,
-        "controlNetPreprocess": 600,
-        "imageMasking": 600,
-        "vectorize": 10_000,
-        "promptEnhance": 100,
-        "training": 1_950_000,
-        "modelUpload": 0,
-    }
-)
 
 
 def price_micro_usd(kind: Kind, request: Mapping[str, Any]) -> int:
     """The price of ONE item of a valid request: the same for the same model, size and duration."""
     percent = 60 + derived_int(12, "price", request.get("model", "")) * 15
-    return round(_BASE[kind.name] * _units(kind, request) * percent / 100)
+    price = _prices()[kind.name]
+    return round(price.micro_usd * _units(price.per, request) * percent / 100)
 
 
 def usd(micro: int) -> str:
@@ -58,20 +45,32 @@ def micro_usd(amount_usd: str) -> int:
     return int(Decimal(amount_usd) * MICRO_PER_USD)
 
 
-def _units(kind: Kind, request: Mapping[str, Any]) -> float:
-    width, height = _number(request.get("width"), 1024), _number(request.get("height"), 1024)
-    match kind.name:
-        case "imageInference":
-            return max(0.25, width * height / _MEGAPIXEL)
-        case "videoInference":
-            return _number(request.get("duration"), 5) * max(0.5, width * height / _MEGAPIXEL)
-        case "audioInference":
-            return _number(request.get("duration"), 10)
-        case "training":
-            return max(0.2, _number(request.get("trainingSteps"), 1000) / 1000)
+@dataclass(frozen=True, slots=True)
+class _Price:
+    """Micro-dollars for one unit of `per`."""
+
+    micro_usd: int
+    per: str
+
+
+@cache
+def _prices() -> Mapping[str, _Price]:
+    """The price table by task type."""
+    table = orjson.loads(_TABLE.read_bytes())["prices"]
+    return {name: _Price(micro_usd(one["usd"]), one["per"]) for name, one in table.items()}
+
+
+def _units(per: str, request: Mapping[str, Any]) -> float:
+    """How many units a request asks for, with the usual size where it names none."""
+    megapixels = number(request.get("width"), 1024) * number(request.get("height"), 1024) / _MEGAPIXEL
+    match per:
+        case "megapixel":
+            return max(0.25, megapixels)
+        case "megapixel second":
+            return number(request.get("duration"), 5) * max(0.5, megapixels)
+        case "second":
+            return number(request.get("duration"), 10)
+        case "1000 steps":
+            return max(0.2, number(request.get("trainingSteps"), 1000) / 1000)
         case _:
             return 1.0
-
-
-def _number(value: Any, default: float) -> float:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else default

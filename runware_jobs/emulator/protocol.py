@@ -1,89 +1,72 @@
 """The platform itself, free of any transport: a list of tasks goes in, what it says goes out.
 
 Holds the tasks, settles them (money, ledger, listeners) as their items finish, and answers submits and
-polls. The utilities live in utilities.py; REST and WebSocket wrap what comes from here.
+polls. What it refuses stands in admission.py, the utilities in utilities.py; REST and WebSocket wrap what
+comes from here.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
-from .accounts import Account, Accounts
+from . import admission
+from .accounts import Accounts
+from .bundle import read_bundle
+from .capacity import ModelQueue
 from .catalogue import Catalogue
 from .clock import Clock, Schedule
-from .errors import Refusal, error_entry, status_of
-from .faults import NO_FAULT, Action, Faults, Verdict
-from .kinds import Kind, kind_of, result_count
-from .ledger import Entry, Ledger
+from .errors import Refusal, error_entry
+from .faults import NO_FAULT, Faults, Struck, Transport, Verdict
+from .kinds import Kind, kind_of, result_count, specific
+from .ledger import Entry, Ledger, RequestRecord
+from .messages import Answer, Caller
 from .prices import MICRO_PER_USD, micro_usd, price_micro_usd
-from .results import Renderer, Results
-from .tasks import NEVER, Failure, Task, finish_times, latency_for, new_task, task_seed
+from .references import check_references
+from .results import Maker, Results
+from .settlement import book_end, book_item
+from .tasks import NEVER, Task, finish_times, latency_for, new_task, task_seed
 from .utilities import UTILITIES
-from .validate import check_task, check_uuid, unknown_task_type
+from .validate import TaskRules, check_uuid, unknown_task_type
+from .wording import worded_poll
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from .accounts import Account
     from .config import Config
     from .media import Media
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who sent a message, and how. `base_url` is the address the caller reached us by."""
-
-    account: Account
-    base_url: str
-    websocket: bool = False
-    dry_run: bool = False
-
-
-@dataclass(slots=True)
-class Answer:
-    """What the platform says at once. `waiting` are sync tasks whose items follow when they finish."""
-
-    data: list[dict[str, Any]] = field(default_factory=list)
-    errors: list[dict[str, Any]] = field(default_factory=list)
-    waiting: list[Task] = field(default_factory=list)
-
-    @property
-    def status(self) -> int:
-        """200 as soon as anything was said or is coming; else the status of the first error."""
-        if self.data or self.waiting or not self.errors or "status" in self.errors[0]:
-            return HTTPStatus.OK
-        return status_of(self.errors[0]["code"])
-
-    def envelope(self) -> dict[str, Any]:
-        """`data` always, `errors` only where there are any (an empty list makes old SDKs fail)."""
-        return {"data": self.data, "errors": self.errors} if self.errors else {"data": self.data}
 
 
 class Platform:
     """Everything the emulated platform knows. Not thread-safe: one event loop owns it."""
 
-    def __init__(self, config: Config, clock: Clock, render: Renderer) -> None:
+    def __init__(self, config: Config, clock: Clock, maker: Maker) -> None:
         self.config = config
         self.clock = clock
         self.schedule = Schedule(clock)
         self.switches = config.switches
         self.latencies = dict(config.latencies)
         self.catalogue = Catalogue(config.registry_path)
+        self.bundle = read_bundle()
+        self.rules = TaskRules(self.catalogue, self.bundle)
         self.accounts = Accounts(micro_usd(config.balance_usd))
         self.ledger = Ledger()
-        self.faults = Faults(config.seed)
-        self.faults.add(list(config.faults), clock.now_s())
-        self.results = Results(render)
         self.tasks: dict[str, Task] = {}
         self.items: dict[str, tuple[Task, int]] = {}
         self.media: dict[str, Media] = {}
+        self.expired_uploads: set[str] = set()
         self.archive_overrides: dict[str, dict[str, Any]] = {}
-        self.on_accept: Callable[[Task], None] | None = None
+        self.queues: dict[tuple[str, str], ModelQueue] = {}
+        self.faults = Faults(config.seed, self.tasks.get)
+        self.faults.add(list(config.faults), clock.now_s())
+        self.results = Results(maker, self.bundle, self.catalogue)
+        self.watchers: Sequence[Callable[[Task], None]] = ()
+        """Told of every task that is accepted or comes back from a state file."""
+        self.save: Callable[[], None] = _nowhere
+        """Write what changed to the state file; called before the answer that promises it leaves."""
         self.dirty_tasks: set[str] = set()
         self.dirty_media: set[str] = set()
+        self.dirty_archive: set[str] = set()
 
     def answer(
         self, tasks: Sequence[Mapping[str, Any]], caller: Caller, verdict: Verdict = NO_FAULT
@@ -91,57 +74,46 @@ class Platform:
         """Handle every task of a message, each independent of the others."""
         answer = Answer()
         now = self.clock.now_s()
+        polls = 0
         for task in tasks:
             task_type = task.get("taskType")
             if task_type == "getResponse":
-                self._poll(task, caller, answer, now)
+                polls += 1
+                self._poll(task, caller, answer, now, is_first=polls == 1)
                 continue
-            kind = kind_of(task_type) if isinstance(task_type, str) else None
+            kind = self._kind(task_type)
             if kind is not None:
                 self._submit(task, kind, caller, answer, now, verdict.of_task(task.get("taskUUID")))
-                continue
-            utility = UTILITIES.get(task_type) if isinstance(task_type, str) else None
-            refusal = unknown_task_type(task_type) if utility is None else None
-            if utility is not None:
-                refusal = None if task_type == "ping" else check_uuid(task)
-                result = refusal or utility(self, task, caller)
-                if isinstance(result, Refusal):
-                    refusal = result
-                else:
-                    answer.data.append(result)
-            if refusal is not None:
-                answer.errors.append(_entry(refusal, task))
+            else:
+                self._use(task, caller, answer, now)
         return answer
 
-    def count_message(self, tasks: Sequence[Mapping[str, Any]], *, websocket: bool) -> None:
-        """Book one request message."""
+    def count_message(self, tasks: Sequence[Mapping[str, Any]], transport: Transport) -> RequestRecord:
+        """Book one request message; the outcome of the record is the transport's to note."""
         types = [task.get("taskType") for task in tasks]
-        self.ledger.request(
-            websocket=websocket,
-            submits=any(isinstance(one, str) and kind_of(one) is not None for one in types),
-            polls="getResponse" in types,
+        polls = types.count("getResponse")
+        submits = sum(self._kind(one) is not None for one in types)
+        return self.ledger.request(
+            RequestRecord(self.clock.now_s(), transport, submits, polls, len(types) - submits - polls)
         )
 
-    def refuse_message(self, tasks: Sequence[Mapping[str, Any]]) -> None:
+    def refuse_message(self, tasks: Sequence[Mapping[str, Any]], code: str) -> None:
         """Book the submits of a message that was refused as a whole before it was looked at."""
         for task in tasks:
-            kind = kind_of(str(task.get("taskType")))
-            if kind is not None:
-                self.ledger.refused(self._arrived(task))
+            if self._kind(task.get("taskType")) is not None:
+                self.ledger.refused(self._arrived(task), code, self.clock.now_s())
 
     def settle(self, task: Task, now: float) -> None:
         """Book every item that has finished by `now` and was not booked yet; tell the listeners."""
         finished = task.finished(now)
         if finished == task.settled or task.lost:
             return
-        entry = self.ledger.entries[task.uuid]
-        account = self.accounts.by_uuid[task.account]
         fresh = range(task.settled, finished)
         for index in fresh:
-            self._settle_item(task, index, entry, account)
+            book_item(self, task, index)
         task.settled = finished
         if finished == len(task.finish_at):
-            self._settle_end(task, entry)
+            book_end(self, task)
         self.dirty_tasks.add(task.uuid)
         for listener in list(task.listeners):
             listener(task, fresh)
@@ -153,9 +125,18 @@ class Platform:
         task = self.tasks.get(task_uuid) if isinstance(task_uuid, str) else None
         if task is None or task.lost or task.account != account.organization_uuid:
             return None
+        if task.webhook_url is not None and not self.switches.webhook_poll:
+            return None
         if task.ends_at + self.switches.retention_s < self.clock.now_s():
             return None
         return task
+
+    def polled(self, task: Task, now: float) -> list[tuple[bool, dict[str, Any]]]:
+        """Every item of the task as getResponse says it, each with whether it belongs under `errors`."""
+        return [
+            (is_error, worded_poll(item, task, self.switches))
+            for is_error, item in self.results.polled(task, now, self.switches)
+        ]
 
     def adopt(self, task: Task) -> None:
         """Take a task of a state file: it goes on as if nothing had happened."""
@@ -170,17 +151,51 @@ class Platform:
 
         What the schedule still holds for a forgotten task does nothing when its time comes.
         """
+        for task in self.tasks.values():
+            task.lost = True
+            task.listeners.clear()
         self.tasks.clear()
         self.items.clear()
         self.media.clear()
+        self.expired_uploads.clear()
         self.archive_overrides.clear()
+        self.queues.clear()
         self.accounts.clear()
+        self.catalogue.forget_private()
         self.ledger = Ledger()
         self.dirty_tasks.clear()
         self.dirty_media.clear()
+        self.dirty_archive.clear()
 
-    def _poll(self, request: Mapping[str, Any], caller: Caller, answer: Answer, now: float) -> None:
+    def _kind(self, task_type: Any) -> Kind | None:
+        if not isinstance(task_type, str) or not admission.is_known_name(task_type, self.switches):
+            return None
+        return kind_of(task_type)
+
+    def _use(self, request: Mapping[str, Any], caller: Caller, answer: Answer, now: float) -> None:
+        """Answer a utility, or say that there is no such task type."""
+        task_type = request.get("taskType")
+        utility = UTILITIES.get(task_type) if isinstance(task_type, str) else None
+        if utility is None:
+            answer.errors.append(_entry(unknown_task_type(task_type), request))
+            return
+        refusal = None if task_type == "ping" else check_uuid(request)
+        refusal = refusal or self.rules.check_utility(request, self.switches)
+        result = refusal or utility(self, request, caller)
+        if isinstance(result, Refusal):
+            answer.errors.append(_entry(result, request))
+            return
+        answer.data.append(result)
+        uploaded = result.get("mediaUUID") or result.get("imageUUID")
+        if self.switches.upload_lifetime_s is not None and uploaded in self.media:
+            self.schedule.call_at(now + self.switches.upload_lifetime_s, self._expire_upload, uploaded)
+
+    def _poll(
+        self, request: Mapping[str, Any], caller: Caller, answer: Answer, now: float, *, is_first: bool
+    ) -> None:
         refusal = check_uuid(request)
+        if refusal is None and not is_first and not self.switches.multi_poll:
+            refusal = Refusal("arrayTooLarge", "One request asks for the response of one task.")
         if refusal is not None:
             answer.errors.append(_entry(refusal, request))
             return
@@ -195,7 +210,7 @@ class Platform:
                 answer.errors.append(_entry(unknown, request))
             return
         self.settle(task, now)
-        for is_error, item in self.results.polled(task, now, self.switches):
+        for is_error, item in self.polled(task, now):
             (answer.errors if is_error else answer.data).append(item)
 
     def _submit(
@@ -205,44 +220,99 @@ class Platform:
         caller: Caller,
         answer: Answer,
         now: float,
-        faults: Mapping[str, Action],
+        faults: Mapping[str, Struck],
     ) -> None:
         entry = self._arrived(request)
-        refusal = check_task(request, kind, self.catalogue) or _injected_refusal(faults)
-        duplicate = refusal is None and request["taskUUID"] in self.tasks
-        if duplicate:
-            refusal = Refusal(
-                "conflictTaskUUID",
-                f"A task with UUID '{request['taskUUID']}' already exists. Use a unique UUID for each task.",
-                "taskUUID",
-            )
-        price = 0 if refusal is not None else price_micro_usd(kind, request)
-        count = 1 if refusal is not None else result_count(kind, request)
-        account = caller.account
-        if refusal is None and (
-            account.available_micro_usd <= 0 or price * count > account.available_micro_usd
-        ):
-            refusal = Refusal(
-                "insufficientCredits", "Insufficient credits. Please add funds to your account."
-            )
+        if not entry.account:
+            entry.account, entry.key_id = caller.account.organization_uuid, caller.key_id
+        kind = specific(kind, request)
+        refusal = (
+            self.rules.check(request, kind, self.switches)
+            or admission.switched_refusal(request, kind, self.switches)
+            or admission.expired_refusal(request, self.expired_uploads, self.switches)
+            or check_references(request, self, caller.account)
+            or admission.injected_refusal(faults)
+        )
         if refusal is not None:
-            error = _entry(refusal, request)
-            if duplicate:
-                self.ledger.duplicate(entry)
-                error["context"] = {name: request[name] for name in _CONTEXT if name in request}
-                if self.switches.duplicate_overwrites_archive:
-                    self.archive_overrides[request["taskUUID"]] = {"errors": [error]}
-            else:
-                self.ledger.refused(entry)
-            answer.errors.append(error)
+            self._refuse(request, refusal, entry, answer, now)
+            return
+        if admission.is_taken(self.tasks.get(request["taskUUID"]), caller, now, self.switches):
+            self._refuse_duplicate(request, entry, answer, now)
+            return
+        price, count = price_micro_usd(kind, request), result_count(kind, request)
+        refusal = admission.credit_refusal(caller.account, price * count)
+        queue = self._queue(request, faults)
+        wait_s = queue.wait_s(now) if queue is not None else 0.0
+        if refusal is not None or wait_s is None:
+            self._refuse(request, refusal or admission.FULL, entry, answer, now)
             return
         if caller.dry_run:
-            self.ledger.totals.dry_runs += 1
-            item = {"taskType": request["taskType"], "taskUUID": request["taskUUID"], "dryRun": True}
-            answer.data.append({**item, "cost": price * count / MICRO_PER_USD})
+            answer.data.append(self._dry_run(request, price * count))
             return
-        task = self._accept(request, kind, caller, entry, price=price, count=count, now=now, faults=faults)
-        self._respond(task, caller, answer)
+        finish_at = self._finish_at(request, kind, count, now + wait_s, faults)
+        if queue is not None:
+            queue.enter(finish_at[-1])
+        task = self._accept(
+            request, kind, caller, entry, price=price, finish_at=finish_at, now=now, faults=faults
+        )
+        self._respond(task, caller, answer, asked_delivery="deliveryMethod" in request)
+
+    def _refuse(
+        self, request: Mapping[str, Any], refusal: Refusal, entry: Entry, answer: Answer, now: float
+    ) -> None:
+        self.ledger.refused(entry, refusal.code, now)
+        answer.errors.append(_entry(refusal, request))
+
+    def _refuse_duplicate(self, request: Mapping[str, Any], entry: Entry, answer: Answer, now: float) -> None:
+        task_uuid = request["taskUUID"]
+        error = _entry(admission.conflict(task_uuid), request)
+        error["context"] = {name: request[name] for name in _CONTEXT if name in request}
+        self.ledger.duplicate(entry, now)
+        if self.switches.duplicate_overwrites_archive:
+            self.archive_overrides[task_uuid] = {"errors": [error]}
+            self.dirty_archive.add(task_uuid)
+        answer.errors.append(error)
+
+    def _dry_run(self, request: Mapping[str, Any], price: int) -> dict[str, Any]:
+        self.ledger.totals.dry_runs += 1
+        item = {"taskType": request["taskType"], "taskUUID": request["taskUUID"]}
+        if self.switches.dry_run == "acknowledged":
+            return item
+        return {**item, "dryRun": True, "cost": price / MICRO_PER_USD}
+
+    def _queue(self, request: Mapping[str, Any], faults: Mapping[str, Struck]) -> ModelQueue | None:
+        """The queue of the task's model, where a fault rule limits it; each rule keeps its own."""
+        struck = faults.get("capacity")
+        if struck is None:
+            return None
+        key = (struck.rule_id, str(request.get("model", "")))
+        queue = self.queues.get(key)
+        if queue is None:
+            queue = self.queues[key] = ModelQueue(struck.values["running"], struck.values["queued"])
+        return queue
+
+    def _finish_at(
+        self,
+        request: Mapping[str, Any],
+        kind: Kind,
+        count: int,
+        starts_at: float,
+        faults: Mapping[str, Struck],
+    ) -> tuple[float, ...]:
+        if "stuck" in faults:
+            return (NEVER,) * count
+        if "webhook_first" in faults:
+            return (starts_at,) * count
+        injected = faults.get("latency")
+        return finish_times(
+            request["taskUUID"],
+            kind,
+            count,
+            starts_at=starts_at,
+            latency=injected.values["latency"] if injected else latency_for(kind, self.latencies),
+            speed=self.config.speed,
+            seed=self.config.seed,
+        )
 
     def _accept(
         self,
@@ -252,56 +322,47 @@ class Platform:
         entry: Entry,
         *,
         price: int,
-        count: int,
+        finish_at: tuple[float, ...],
         now: float,
-        faults: Mapping[str, Action],
+        faults: Mapping[str, Struck],
     ) -> Task:
         task_uuid = request["taskUUID"]
-        seed = self.config.seed
-        finish_at = finish_times(
-            task_uuid,
-            kind,
-            count,
-            accepted_at=now,
-            latency=latency_for(kind, self.latencies),
-            speed=self.config.speed,
-            seed=seed,
-        )
-        if "stuck" in faults:
-            finish_at = (NEVER,) * count
         task = new_task(
             request,
             kind,
             account=caller.account.organization_uuid,
+            key_id=caller.key_id,
             accepted_at=now,
             finish_at=finish_at,
             price_micro_usd=price,
             base_url=caller.base_url,
-            seed=task_seed(request, task_uuid, seed),
+            seed=task_seed(request, task_uuid, self.config.seed),
         )
-        task.failure = _injected_failure(faults)
+        if task.ttl_s is None:
+            task.ttl_s = self.switches.media_lifetime_s
+        task.failure = admission.injected_failure(faults)
         task.lost = "lost" in faults
         self.tasks[task_uuid] = task
         self.ledger.accepted(entry, now)
         if task.lost or "stuck" in faults:
             entry.state = "lost" if task.lost else "stuck"
         if not task.lost:
-            caller.account.held_micro_usd += price * count
+            caller.account.held_micro_usd += price * len(finish_at)
             self._await_next(task)
         self.dirty_tasks.add(task_uuid)
         self._watch(task)
         return task
 
-    def _respond(self, task: Task, caller: Caller, answer: Answer) -> None:
+    def _respond(self, task: Task, caller: Caller, answer: Answer, *, asked_delivery: bool) -> None:
         """Acknowledge, or let the transport wait for a sync task. Uploads push phases on a WebSocket."""
-        if task.kind.shape == "phases" and task.delivery == "sync":
-            waits = caller.websocket or b'"deliveryMethod"' in task.request
-        else:
-            waits = task.delivery != "async" and task.webhook_url is None
+        waits = task.delivery != "async" and task.webhook_url is None
+        if task.kind.shape == "phases" and not caller.websocket and not asked_delivery:
+            waits = waits and self.switches.upload_sync == "wait"
         if waits and not task.lost:
             answer.waiting.append(task)
         else:
             answer.data.append(self.results.acknowledgement(task))
+            answer.acknowledged.append(task)
 
     def _arrived(self, request: Mapping[str, Any]) -> Entry:
         task_uuid, model = str(request.get("taskUUID", "")), request.get("model")
@@ -310,40 +371,22 @@ class Platform:
             task_uuid, str(request["taskType"]), model if isinstance(model, str) else ""
         )
 
+    def _expire_upload(self, uuid: str) -> None:
+        if self.media.pop(uuid, None) is not None:
+            self.expired_uploads.add(uuid)
+            self.dirty_media.add(uuid)
+
     def _watch(self, task: Task) -> None:
-        if self.on_accept is not None:
-            self.on_accept(task)
+        for watcher in self.watchers:
+            watcher(task)
 
     def _await_next(self, task: Task) -> None:
         if task.settled < len(task.finish_at) and not task.lost:
             self.schedule.call_at(task.finish_at[task.settled], self._due, task)
 
     def _due(self, task: Task) -> None:
-        # A task that a reset has forgotten must not be billed any more.
-        if self.tasks.get(task.uuid) is task:
-            self.settle(task, self.clock.now_s())
-            self._await_next(task)
-
-    def _settle_item(self, task: Task, index: int, entry: Entry, account: Account) -> None:
-        account.held_micro_usd -= task.price_micro_usd
-        if task.failure is not None and task.failure.hits(index):
-            return
-        account.balance_micro_usd -= task.price_micro_usd
-        account.billed_micro_usd += task.price_micro_usd
-        self.ledger.billed(entry, task.price_micro_usd)
-        self.items[task.item_uuid(index)] = (task, index)
-
-    def _settle_end(self, task: Task, entry: Entry) -> None:
-        account = self.accounts.by_uuid[task.account]
-        account.requests += 1
-        entry.finished_at = task.ends_at
-        entry.state = "success" if entry.items == len(task.finish_at) else "error"
-        request = task.parameters() if task.kind.shape in {"training", "phases"} else {}
-        if entry.state == "success" and task.kind.shape == "training":
-            target = request["importModel"]
-            self.catalogue.add_private(target["air"], target["name"])
-        elif entry.state == "success" and isinstance(request.get("air"), str):
-            self.catalogue.add_private(request["air"], request["name"])
+        self.settle(task, self.clock.now_s())
+        self._await_next(task)
 
 
 _CONTEXT = ("taskType", "taskUUID", "deliveryMethod")
@@ -353,34 +396,5 @@ def _entry(refusal: Refusal, task: Mapping[str, Any]) -> dict[str, Any]:
     return error_entry(refusal, task_type=task.get("taskType"), task_uuid=task.get("taskUUID"))
 
 
-def _injected_refusal(faults: Mapping[str, Action]) -> Refusal | None:
-    action = faults.get("refuse")
-    if action is None:
-        return None
-    code = action.values["code"]
-    return Refusal(
-        code, action.values["message"] or f"The task was refused: {code}.", action.values["parameter"]
-    )
-
-
-def _injected_failure(faults: Mapping[str, Action]) -> Failure | None:
-    action = faults.get("item_error")
-    if action is None:
-        return None
-    values = action.values
-    items = tuple(values["items"]) if values["items"] is not None else None
-    message = values["message"] or f"The generation failed: {values['code']}."
-    return Failure(values["code"], message, items, values["form"])
-
-
-def decode_message(body: bytes | str) -> list[Mapping[str, Any]] | Refusal:
-    """The tasks of a message, or why it is none: it must be a JSON array of objects."""
-    try:
-        tasks = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return Refusal("invalidJSON", "The request body is not valid JSON.")
-    if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
-        return Refusal("invalidRequest", "The request body must be a JSON array of task objects.")
-    if not tasks:
-        return Refusal("arrayTooSmall", "The request body must hold at least one task.")
-    return tasks
+def _nowhere() -> None:
+    """Without a state file nothing is kept."""

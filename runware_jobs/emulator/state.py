@@ -1,7 +1,13 @@
-"""The state file: tasks, money, the ledger and uploads in SQLite, so that a restart keeps them.
+"""The state file: tasks, money, the ledger, uploads and trained models in SQLite, so that a restart keeps them.
 
-Written once a second when something changed, and on shutdown: a killed emulator forgets at most its last
-second. Faults, latencies and switches are not kept; they belong to a run.
+Kept at every answer: what an answer promises (a task accepted, a file stored, a UUID refused as taken) is
+committed before it leaves, in one transaction with the money and the ledger; a killed process (kill -9)
+loses none of it. SQLite's write-ahead log is not flushed to the disk each time, so a machine that loses
+its power may lose the last moments, as a whole. What ends without anybody asking is written once a second
+and lost by nobody: it follows from the task and the time, and is booked again after the restart.
+
+Not kept: sessions and their undelivered frames, callbacks that are being made, counts of polls of the
+last second, single requests of the ledger (their sums are kept), faults, latencies and switches.
 """
 
 from __future__ import annotations
@@ -19,18 +25,20 @@ from .media import Media
 from .tasks import task_from_record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from .protocol import Platform
 
+# Tables of (key, JSON); media has the bytes beside them.
+_TABLES = ("task", "entry", "media", "archive", "book")
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS task (uuid TEXT PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS entry (uuid TEXT PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS archive (uuid TEXT PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS media (uuid TEXT PRIMARY KEY, record BLOB NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS book (name TEXT PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
 """
-_UPSERT = "INSERT OR REPLACE INTO {table} VALUES ({marks})"
 
 
 class StateFile:
@@ -47,78 +55,81 @@ class StateFile:
 
     def load(self, platform: Platform) -> None:
         """Fill an empty platform; its running tasks go on, and what ended meanwhile is booked."""
-        for record in self._records("book", "name = 'accounts'"):
-            for fields in record:
-                account = Account(**fields)
-                platform.accounts.by_uuid[account.organization_uuid] = account
-        for record in self._records("book", "name = 'ledger'"):
-            platform.ledger.requests = Requests(**record["requests"])
-            platform.ledger.totals = Totals(**record["totals"])
-            platform.archive_overrides.update(record["archive_overrides"])
-        for uuid, blob in self._database.execute("SELECT uuid, record FROM entry"):
-            platform.ledger.entries[uuid] = Entry(*orjson.loads(blob))
+        for fields in self._book("accounts") or ():
+            account = Account(**fields)
+            platform.accounts.by_uuid[account.organization_uuid] = account
+        ledger = self._book("ledger")
+        if ledger is not None:
+            platform.ledger.requests = Requests(**ledger["requests"])
+            platform.ledger.totals = Totals(**ledger["totals"])
+        for uuid, record in self._records("entry"):
+            platform.ledger.entries[uuid] = Entry(*record)
+        platform.archive_overrides.update(self._records("archive"))
         for uuid, blob, body in self._database.execute("SELECT uuid, record, body FROM media"):
             platform.media[uuid] = Media(uuid, body=body, **orjson.loads(blob))
-        for record in self._records("task", "TRUE"):
+        for _, record in self._records("task"):
             platform.adopt(task_from_record(record))
-        for record in self._records("book", "name = 'models'"):
-            for air, slug, task_type in record:
-                platform.catalogue.add_private(air, slug, task_type)
+        for model in self._book("models") or ():
+            platform.catalogue.restore_private(model)
+
+    def save_promises(self, platform: Platform) -> None:
+        """Save if anything changed that an answer may tell of; polls and pings alone are none."""
+        if platform.dirty_tasks or platform.dirty_media or platform.dirty_archive:
+            self.save(platform)
 
     def save(self, platform: Platform) -> None:
         """Write what changed since the last save, in one transaction."""
         requests = platform.ledger.requests.total
-        if requests == self._saved_requests and not platform.dirty_tasks and not platform.dirty_media:
+        is_dirty = platform.dirty_tasks or platform.dirty_media or platform.dirty_archive
+        if requests == self._saved_requests and not is_dirty:
             return
-        tasks = [
-            (uuid, orjson.dumps(platform.tasks[uuid].to_record()))
-            for uuid in platform.dirty_tasks
-            if uuid in platform.tasks
-        ]
-        entries = [
-            (uuid, orjson.dumps(platform.ledger.entries[uuid].to_record())) for uuid in platform.dirty_tasks
-        ]
+        changed, tasks = platform.dirty_tasks, platform.tasks
         with self._transaction():
-            self._database.executemany(_UPSERT.format(table="task", marks="?, ?"), tasks)
-            self._database.executemany(_UPSERT.format(table="entry", marks="?, ?"), entries)
+            self._put("task", ((uuid, tasks[uuid].to_record()) for uuid in changed if uuid in tasks))
+            self._put("entry", ((uuid, platform.ledger.entries[uuid].to_record()) for uuid in changed))
+            self._put(
+                "archive", ((uuid, platform.archive_overrides[uuid]) for uuid in platform.dirty_archive)
+            )
             for uuid in platform.dirty_media:
-                self._save_media(uuid, platform.media.get(uuid))
-            for name, record in _books(platform).items():
-                self._database.execute(
-                    _UPSERT.format(table="book", marks="?, ?"), (name, orjson.dumps(record))
-                )
+                self._put_media(uuid, platform.media.get(uuid))
+            self._put("book", _books(platform).items())
         platform.dirty_tasks.clear()
         platform.dirty_media.clear()
+        platform.dirty_archive.clear()
         self._saved_requests = requests
 
     def clear(self) -> None:
         """Forget everything, after the platform was reset."""
         with self._transaction():
-            for table in ("task", "entry", "media", "book"):
+            for table in _TABLES:
                 self._database.execute(f"DELETE FROM {table}")  # noqa: S608  # names of our own tables
         self._saved_requests = -1
 
     def close(self) -> None:
         self._database.close()
 
-    def _save_media(self, uuid: str, media: Media | None) -> None:
+    def _put(self, table: str, records: Iterable[tuple[str, Any]]) -> None:
+        self._database.executemany(
+            f"INSERT OR REPLACE INTO {table} VALUES (?, ?)",  # noqa: S608  # names of our own tables
+            ((key, orjson.dumps(record)) for key, record in records),
+        )
+
+    def _put_media(self, uuid: str, media: Media | None) -> None:
         if media is None:
             self._database.execute("DELETE FROM media WHERE uuid = ?", (uuid,))
             return
-        record = {
-            "account": media.account,
-            "content_type": media.content_type,
-            "extension": media.extension,
-            "source_url": media.source_url,
-        }
+        record = {name: value for name, value in asdict(media).items() if name not in {"uuid", "body"}}
         self._database.execute(
-            _UPSERT.format(table="media", marks="?, ?, ?"), (uuid, orjson.dumps(record), media.body)
+            "INSERT OR REPLACE INTO media VALUES (?, ?, ?)", (uuid, orjson.dumps(record), media.body)
         )
 
-    def _records(self, table: str, condition: str) -> Iterator[Any]:
-        rows = self._database.execute(f"SELECT record FROM {table} WHERE {condition}")  # noqa: S608  # both are literals of this file
-        for (blob,) in rows.fetchall():
-            yield orjson.loads(blob)
+    def _book(self, name: str) -> Any:
+        row = self._database.execute("SELECT record FROM book WHERE name = ?", (name,)).fetchone()
+        return orjson.loads(row[0]) if row is not None else None
+
+    def _records(self, table: str) -> Iterator[tuple[str, Any]]:
+        for key, blob in self._database.execute(f"SELECT * FROM {table}").fetchall():  # noqa: S608  # names of our own tables
+            yield key, orjson.loads(blob)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -132,12 +143,12 @@ class StateFile:
 
 
 def _books(platform: Platform) -> dict[str, Any]:
+    """The few records that are no bigger for more tasks."""
     return {
         "accounts": [asdict(account) for account in platform.accounts.by_uuid.values()],
         "ledger": {
             "requests": asdict(platform.ledger.requests),
             "totals": asdict(platform.ledger.totals),
-            "archive_overrides": platform.archive_overrides,
         },
-        "models": [(model.air, model.slug, model.task_type) for model in platform.catalogue if model.private],
+        "models": [model.to_record() for model in platform.catalogue if model.private],
     }

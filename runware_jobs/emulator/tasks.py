@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
-from .config import DEFAULT_LATENCIES, Latency
 from .identifiers import derived_fraction, derived_int, derived_uuid
-from .kinds import Kind, kind_of
+from .kinds import Kind, kind_of, specific
+from .latencies import DEFAULT_LATENCIES, Latency
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -52,9 +52,11 @@ class Task:
     price_micro_usd: int
     base_url: str
     seed: int
+    key_id: str = ""
+    """Stands for the API key it came with."""
     delivery: str = "async"
     include_cost: bool = False
-    output_type: str = "URL"
+    output_types: tuple[str, ...] = ("URL",)
     output_format: str = ""
     ttl_s: float | None = None
     webhook_url: str | None = None
@@ -103,6 +105,8 @@ class Task:
             "price_micro_usd": self.price_micro_usd,
             "base_url": self.base_url,
             "seed": self.seed,
+            "key_id": self.key_id,
+            "ttl_s": self.ttl_s,
             "failure": [failure.code, failure.message, failure.items, failure.form] if failure else None,
             "lost": self.lost,
             "settled": self.settled,
@@ -119,6 +123,7 @@ def new_task(
     price_micro_usd: int,
     base_url: str,
     seed: int,
+    key_id: str = "",
     raw: bytes | None = None,
 ) -> Task:
     """A task from a valid request. `raw` is the request as JSON where the caller has it already."""
@@ -136,9 +141,10 @@ def new_task(
         price_micro_usd=price_micro_usd,
         base_url=base_url,
         seed=seed,
-        delivery=str(request.get("deliveryMethod", "async" if kind.async_only else "sync")),
+        key_id=key_id,
+        delivery=str(request.get("deliveryMethod", "sync" if kind.delivers_sync else "async")),
         include_cost=request.get("includeCost") is True,
-        output_type=output_type[0] if isinstance(output_type, list) else output_type,
+        output_types=tuple(output_type) if isinstance(output_type, list) else (output_type,),
         output_format=str(request.get("outputFormat", "")),
         ttl_s=request.get("ttl"),
         webhook_url=request.get("webhookURL"),
@@ -155,35 +161,35 @@ def task_from_record(record: Mapping[str, Any]) -> Task:
         )
     task = new_task(
         request,
-        kind,
+        specific(kind, request),
         account=record["account"],
         accepted_at=record["accepted_at"],
         finish_at=tuple(NEVER if at is None else at for at in record["finish_at"]),
         price_micro_usd=record["price_micro_usd"],
         base_url=record["base_url"],
         seed=record["seed"],
+        key_id=record["key_id"],
         raw=record["request"].encode(),
     )
     if record["failure"]:
         code, message, items, form = record["failure"]
         task.failure = Failure(code, message, tuple(items) if items is not None else None, form)
+    task.ttl_s = record["ttl_s"]
     task.lost = record["lost"]
     task.settled = record["settled"]
     return task
 
 
 def finish_times(
-    task_uuid: str, kind: Kind, count: int, *, accepted_at: float, latency: Latency, speed: float, seed: int
+    task_uuid: str, kind: Kind, count: int, *, starts_at: float, latency: Latency, speed: float, seed: int
 ) -> tuple[float, ...]:
     """When each item will have finished: the last after the whole duration, the first not long before."""
     share = derived_fraction("duration", seed, task_uuid)
-    duration = (latency.min_s + (latency.max_s - latency.min_s) * share) / speed
+    duration = latency.seconds(share) / speed
     first = 0.2 if kind.shape == "phases" else 0.6
     if count == 1:
-        return (accepted_at + duration,)
-    return tuple(
-        accepted_at + duration * (first + (1 - first) * index / (count - 1)) for index in range(count)
-    )
+        return (starts_at + duration,)
+    return tuple(starts_at + duration * (first + (1 - first) * index / (count - 1)) for index in range(count))
 
 
 def latency_for(kind: Kind, latencies: Mapping[str, Latency]) -> Latency:

@@ -11,11 +11,13 @@ import orjson
 from .errors import Refusal
 from .identifiers import derived_uuid, is_uuid_v4
 from .media import Media, MediaError, read_upload
-from .prices import MICRO_PER_USD
-from .validate import invalid, missing
+from .schema_rules import invalid, missing
+from .search import search
+from .usage import account_management
 
 if TYPE_CHECKING:
-    from .protocol import Caller, Platform
+    from .messages import Caller
+    from .protocol import Platform
 
 Request = Mapping[str, Any]
 Utility = Callable[["Platform", Request, "Caller"], "dict[str, Any] | Refusal"]
@@ -84,46 +86,18 @@ def image_upload(platform: Platform, request: Request, caller: Caller) -> dict[s
     }
 
 
-def model_search(platform: Platform, request: Request, _caller: Caller) -> dict[str, Any] | Refusal:
-    """Search the registry and what was trained or uploaded since."""
+def model_search(platform: Platform, request: Request, caller: Caller) -> dict[str, Any] | Refusal:
+    """Search the curated and the community's models, and what was trained or uploaded since."""
     for name in ("limit", "offset"):
         value = request.get(name, 0)
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 10_000:  # noqa: PLR2004  # any sane page
             return invalid(name, "It must be an integer of 0 or more.")
-    total, results = platform.catalogue.search(request)
+    total, results = search(platform.catalogue, request, caller.account.organization_uuid, platform.switches)
     return {
         "taskType": request["taskType"],
         "taskUUID": request["taskUUID"],
         "totalResults": total,
         "results": results,
-    }
-
-
-def account_management(_platform: Platform, request: Request, caller: Caller) -> dict[str, Any] | Refusal:
-    """The organisation behind the key and what is left of its balance."""
-    account = caller.account
-    if request.get("operation") is None:
-        return missing("operation")
-    if request["operation"] != "getDetails":
-        return invalid("operation", "Supported values are: getDetails.")
-    spent = account.billed_micro_usd / MICRO_PER_USD
-    usage = {"credits": spent, "requests": account.requests}
-    return {
-        "taskType": request["taskType"],
-        "taskUUID": request["taskUUID"],
-        "operation": "getDetails",
-        "organizationName": account.name,
-        "organizationUUID": account.organization_uuid,
-        "balance": {
-            "amount": account.balance_micro_usd / MICRO_PER_USD,
-            "freeBalance": 0,
-            "currency": "USD",
-        },
-        "team": [{"name": "Ada", "email": "ada@studio.example", "roles": ["owner"]}],
-        "apiKeys": [
-            {"apiKey": "****", "name": "default", "enabled": True, "createdAt": "2026-01-01T00:00:00Z"}
-        ],
-        "usage": {"today": usage, "last7Days": usage, "last30Days": usage, "total": usage},
     }
 
 

@@ -1,7 +1,7 @@
 """The rules a task must pass before it is accepted: shape and ranges, nothing about money or duplicates.
 
-The rules are the platform's published ones where they are known and the same for every model; what
-differs per model is left open, so that no model is refused here that the platform would take.
+Here are the platform's published rules that are the same for every model; what differs per model is in its
+schema (schema_rules.py).
 """
 
 from __future__ import annotations
@@ -11,20 +11,25 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import Refusal
 from .identifiers import is_uuid_v4
-from .kinds import FORMATS, KINDS, Kind, media_input
+from .kinds import ALIASES, FORMATS, KINDS, Kind, media_input
+from .schema_rules import SchemaRules, invalid, missing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .catalogue import Catalogue
+    from .bundle import Bundle
+    from .catalogue import Catalogue, Model
+    from .switches import Switches
 
 _AIR = re.compile(r"[A-Za-z0-9_.-]+:[A-Za-z0-9_.-]+@[A-Za-z0-9_.-]+")
 _PROMPT_LENGTH = (2, 10_000)
 _SIDES: Mapping[str, tuple[int, int, int]] = {
-    "imageInference": (128, 2048, 16),
+    "imageInference": (128, 6144, 16),
     "videoInference": (128, 4096, 2),
 }
 _REQUIRED_FOR_UPLOAD = ("category", "architecture", "format", "name", "version", "downloadURL")
+# What the JavaScript SDK sent before its version 1.1.21.
+_FORMER_SPELLINGS = {"downloadUrl": "downloadURL", "heroImageUrl": "heroImageURL"}
 _MIN_TTL_S = 60
 _MAX_SEED = (1 << 63) - 1
 
@@ -42,37 +47,91 @@ def check_uuid(task: Mapping[str, Any]) -> Refusal | None:
     return None
 
 
-def check_task(task: Mapping[str, Any], kind: Kind, catalogue: Catalogue) -> Refusal | None:
-    """The first rule that a task of this kind breaks, or None."""
-    return (
-        check_uuid(task)
-        or _check_model(task, kind, catalogue)
-        or _check_prompt(task, kind)
-        or _check_sides(task, kind)
-        or _check_count(task, kind)
-        or _check_delivery(task, kind)
-        or _check_output(task, kind)
-        or _check_extras(task)
-        or _check_inputs(task, kind)
-        or _check_training(task, kind)
-        or _check_upload(task, kind)
-    )
+class TaskRules:
+    """Every rule for requests: those that hold for all models, and the schema of the model asked for.
+
+    How strictly is for the switch `strictness` to say.
+    """
+
+    def __init__(self, catalogue: Catalogue, bundle: Bundle) -> None:
+        self._catalogue = catalogue
+        self._schemas = SchemaRules(bundle)
+
+    def check(self, task: Mapping[str, Any], kind: Kind, switches: Switches) -> Refusal | None:
+        """The first rule that a task of this kind breaks, or None."""
+        if task["taskType"] in ALIASES and switches.strictness == "strict":
+            return unknown_task_type(task["taskType"])
+        if switches.strictness != "strict":
+            task = respelled(task)
+        refusal = check_uuid(task) or self._check_model(task, kind, switches)
+        if refusal is not None:
+            return refusal
+        name = task.get("model")
+        model = self._catalogue.find(name) if name is not None else None
+        is_bare = switches.strictness == "lenient" or model is None
+        return (
+            _check_prompt(task, kind, is_required=is_bare)
+            or _check_sides(task, kind)
+            or _check_count(task, kind)
+            or _check_delivery(task, kind)
+            or _check_output(task, kind)
+            or _check_extras(task)
+            or _check_inputs(task, kind)
+            or _check_training(task, kind)
+            or _check_upload(task, kind)
+            or self._check_schema(task, kind, model, switches)
+        )
+
+    def check_utility(self, task: Mapping[str, Any], switches: Switches) -> Refusal | None:
+        """The first fault of a utility's request by its schema, or None."""
+        if switches.strictness == "lenient":
+            return None
+        legacy = switches.strictness == "schema"
+        return self._schemas.check(task, str(task["taskType"]), None, legacy=legacy, of_film=False)
+
+    def _check_schema(
+        self, task: Mapping[str, Any], kind: Kind, model: Model | None, switches: Switches
+    ) -> Refusal | None:
+        if switches.strictness == "lenient":
+            return None
+        legacy = switches.strictness == "schema"
+        judged = task
+        if legacy and isinstance(task.get("outputType"), list):
+            # One version of the Python SDK sent lists, which _check_output has looked through.
+            judged = {**task, "outputType": task["outputType"][0]}
+        if kind.shape == "training":
+            # Its schema has no such parameter, yet every official client sends it; _check_delivery has judged it.
+            judged = {name: value for name, value in judged.items() if name != "deliveryMethod"}
+        if model is not None and task["model"] != model.air:
+            judged = {**judged, "model": model.air}
+        return self._schemas.check(judged, kind.name, model, legacy=legacy, of_film=kind.of_film)
+
+    def _check_model(self, task: Mapping[str, Any], kind: Kind, switches: Switches) -> Refusal | None:
+        model = task.get("model")
+        if model is None:
+            # An upload brings its model; older clients left it out where one was enough.
+            may_lack = kind.shape == "phases" or (
+                switches.strictness != "strict"
+                and self._schemas.optional_model(str(task["taskType"]), kind.name)
+            )
+            return None if may_lack else missing("model")
+        known = self._catalogue.find(model) if isinstance(model, str) else None
+        if not isinstance(model, str) or (known is None and not _AIR.fullmatch(model)):
+            return invalid("model", "It must be an AIR identifier such as 'runware:101@1'.")
+        if known is not None and not known.private and known.task_type != kind.name:
+            return Refusal(
+                "invalidModel",
+                f"The model '{model}' does not support taskType '{task['taskType']}'; it supports '{known.task_type}'.",
+                "model",
+            )
+        return None
 
 
-def missing(parameter: str) -> Refusal:
-    """The refusal for an absent required parameter."""
-    name = parameter.rpartition(".")[2]
-    return Refusal(
-        f"missing{name[0].upper()}{name[1:]}", f"The required parameter '{parameter}' is missing.", parameter
-    )
-
-
-def invalid(parameter: str, rule: str) -> Refusal:
-    """The refusal for a value that breaks `rule`, a whole sentence."""
-    name = parameter.rpartition(".")[2]
-    return Refusal(
-        f"invalid{name[0].upper()}{name[1:]}", f"Invalid value for '{parameter}' parameter. {rule}", parameter
-    )
+def respelled(task: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The task with parameters that were once spelled differently in their present spelling."""
+    if not any(name in task for name in _FORMER_SPELLINGS):
+        return task
+    return {_FORMER_SPELLINGS.get(name, name): value for name, value in task.items()}
 
 
 def unknown_task_type(value: Any) -> Refusal:
@@ -86,24 +145,8 @@ def unknown_task_type(value: Any) -> Refusal:
     )
 
 
-def _check_model(task: Mapping[str, Any], kind: Kind, catalogue: Catalogue) -> Refusal | None:
-    model = task.get("model")
-    if model is None:
-        # An upload brings its model; promptEnhance had none before models were introduced for it.
-        return None if kind.name in {"modelUpload", "promptEnhance"} else missing("model")
-    if not isinstance(model, str) or not (_AIR.fullmatch(model) or catalogue.find(model)):
-        return invalid("model", "It must be an AIR identifier such as 'runware:101@1'.")
-    known = catalogue.find(model)
-    if known is not None and known.task_type in KINDS and known.task_type != kind.name and not known.private:
-        return Refusal(
-            "invalidModel",
-            f"The model '{model}' does not support taskType '{task['taskType']}'; it supports '{known.task_type}'.",
-            "model",
-        )
-    return None
-
-
-def _check_prompt(task: Mapping[str, Any], kind: Kind) -> Refusal | None:
+def _check_prompt(task: Mapping[str, Any], kind: Kind, *, is_required: bool) -> Refusal | None:
+    """`is_required` is false where a schema says whether the prompt may be left out."""
     low, high = _PROMPT_LENGTH
     length_rule = f"It must be a string between {low} and {high} characters."
     if kind.name == "textInference":
@@ -119,8 +162,10 @@ def _check_prompt(task: Mapping[str, Any], kind: Kind) -> Refusal | None:
         )
     prompt = task.get("positivePrompt")
     if prompt is None:
-        stands_alone = kind.needs_prompt and not any(
-            task.get(name) for name in ("inputs", "seedImage", "speech")
+        stands_alone = (
+            (is_required or "positivePrompt" in task)
+            and kind.needs_prompt
+            and not any(task.get(name) for name in ("inputs", "seedImage", "speech"))
         )
         return missing("positivePrompt") if stands_alone else None
     if not isinstance(prompt, str) or not low <= len(prompt) <= high:
@@ -183,7 +228,8 @@ def _check_delivery(task: Mapping[str, Any], kind: Kind) -> Refusal | None:
 
 
 def _check_output(task: Mapping[str, Any], kind: Kind) -> Refusal | None:
-    types = ("URL",) if kind.media in {"video", "model", "archive"} else ("URL", "base64Data", "dataURI")
+    is_large = kind.media in {"video", "model", "archive", "any"}
+    types = ("URL",) if is_large else ("URL", "base64Data", "dataURI")
     asked = task.get("outputType")
     if kind.shape == "media" and asked is not None:
         values = asked if isinstance(asked, list) and asked else [asked]
@@ -191,7 +237,7 @@ def _check_output(task: Mapping[str, Any], kind: Kind) -> Refusal | None:
             return invalid("outputType", f"Supported values are: {', '.join(types)}.")
     formats = FORMATS[kind.media]
     asked = task.get("outputFormat")
-    if kind.shape == "media" and asked is not None and asked not in formats:
+    if kind.shape in {"media", "files"} and asked is not None and asked not in formats:
         return invalid("outputFormat", f"Supported values are: {', '.join(formats)}.")
     quality = task.get("outputQuality")
     if quality is not None and (not _is_int(quality) or not 20 <= quality <= 99):  # noqa: PLR2004  # the documented range, named in the message

@@ -6,12 +6,13 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from .errors import Refusal, error_entry
+from .wording import worded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from .protocol import Answer, Platform
-    from .results import Results
+    from .messages import Answer
+    from .protocol import Platform
     from .tasks import Task
 
 _TIMEOUT = Refusal(
@@ -29,7 +30,7 @@ async def wait_for_all(platform: Platform, answer: Answer) -> None:
         if task.settled < len(task.finish_at):
             answer.errors.append(timeout_entry(task))
             continue
-        data, errors = pushed(platform.results, task, range(len(task.finish_at)))
+        data, errors = pushed(platform, task, range(len(task.finish_at)))
         answer.data.extend(data if task.kind.shape != "phases" else data[-1:])
         answer.errors.extend(errors)
     answer.waiting = []
@@ -62,16 +63,16 @@ async def _all_ended(tasks: Sequence[Task], limit_s: float) -> None:
 
 
 def pushed(
-    results: Results, task: Task, indexes: Iterable[int]
+    platform: Platform, task: Task, indexes: Iterable[int]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Finished items as sync delivery shows them: successes for `data`, failures for `errors`."""
     data: list[dict[str, Any]] = []
     errors: list[dict[str, Any]] = []
     for index in indexes:
         if task.failure is not None and task.failure.hits(index) and task.kind.shape != "phases":
-            errors.append(results.failure_entry(task))
+            errors.append(platform.results.failure_entry(task))
         else:
-            data.append(results.item(task, index))
+            data.append(worded(platform.results.item(task, index), task, platform.switches))
     return data, errors
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from runware_jobs.emulator.protocol import Platform
+    from runware_jobs.emulator.webhooks import Webhooks
 
 SECONDS = {
     "image": Latency(2, 2),
@@ -41,6 +42,7 @@ class Still:
     http: httpx.AsyncClient
     platform: Platform
     clock: StubClock
+    webhooks: Webhooks
 
     def pass_time(self, seconds: float) -> None:
         self.clock.time += seconds
@@ -69,7 +71,9 @@ async def still() -> AsyncIterator[Still]:
     app = create_app(Config(latencies=SECONDS), clock=clock)
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://emulator.test") as http:
-        yield Still(http, app.state.platform, clock)
+        yield Still(http, app.state.platform, clock, app.state.webhooks)
+    await app.state.webhooks.aclose()
+    await app.state.deposits.aclose()
 
 
 @pytest.fixture(scope="session")
@@ -84,6 +88,8 @@ def live(server: Serving) -> Iterator[Serving]:
     httpx.post(f"{server.address}/_emulator/reset")
     yield server
     httpx.delete(f"{server.address}/_emulator/faults")
-    switches = {"idle_close_s": 120, "replay_s": 120, "sync_window_s": 120, "webhook_body": "flat"}
-    latencies = {"image": [1, 3]}
-    httpx.post(f"{server.address}/_emulator/config", json={"switches": switches, "latencies": latencies})
+    switches = {
+        row["name"]: row["default"] for row in httpx.get(f"{server.address}/_emulator/switches").json()
+    }
+    usual = {"switches": switches, "latencies": {"image": [1, 3], "text": [1, 4]}}
+    httpx.post(f"{server.address}/_emulator/config", json=usual).raise_for_status()

@@ -269,3 +269,28 @@ async def test_model_upload_passes_through_its_phases(still):
 
     phases = list(dict.fromkeys(seen))
     assert phases == ["processing", "validated", "downloaded", "optimized", "stored", "ready"]
+
+
+async def test_async_only_types_are_acknowledged_unasked_and_refuse_sync(still):
+    film, trained = video(), training()
+
+    unasked = (await still.send(film, trained)).json()["data"]
+    refused = (await still.send(video(deliveryMethod="sync"))).json()["errors"][0]
+
+    assert [set(item) for item in unasked] == [{"taskType", "taskUUID"}] * 2
+    assert refused["code"] == "invalidDeliveryMethod"
+
+
+async def test_sync_and_async_tasks_go_together_in_one_request(still):
+    slow, quick = image(), image(deliveryMethod="sync")
+
+    sending = asyncio.create_task(still.send(slow, quick))
+    while not any(task.listeners for task in still.platform.tasks.values()):
+        await asyncio.sleep(0)
+    still.pass_time(2)
+    data = (await sending).json()["data"]
+
+    assert [(item["taskUUID"], "imageURL" in item) for item in data] == [
+        (slow["taskUUID"], False),
+        (quick["taskUUID"], True),
+    ]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from runware_jobs.emulator.faults import Faults
 from tests.emulator.conftest import HEADERS
 from tests.emulator.sample_tasks import image, video
+from tests.support.polling import poll_until
 
 
 async def test_a_status_refuses_before_anything_is_accepted(still):
@@ -147,6 +149,16 @@ async def test_rules_obey_their_window_rate_and_model(still):
         ({"colour": "red", "action": "stuck"}, "colour:"),
         ({"action": {"kind": "status", "status": "busy"}}, "action.status"),
         ({"action": {"kind": "lose_answer", "how": "gone"}}, "action.how"),
+        ({"on": "poll", "action": "stuck"}, "on:"),
+        ({"transport": "pigeon", "action": "stuck"}, "transport:"),
+        ({"count": -1, "action": "stuck"}, "count:"),
+        ({"for_s": 1, "until_s": 2, "action": "stuck"}, "until_s:"),
+        ({"action": "close_listener"}, "for_s:"),
+        ({"on": "connect", "action": "reset"}, "for_s:"),
+        ({"action": {"kind": "latency", "min_s": 3, "max_s": 1, "distribution": "uniform"}}, "action.min_s"),
+        ({"action": {"kind": "latency", "min_s": 0, "distribution": "lognormal"}}, "action.min_s"),
+        ("explode", "action.kind"),
+        (7, "a rule must be"),
     ],
 )
 async def test_a_wrong_rule_is_refused_by_field(still, rule, field):
@@ -165,6 +177,173 @@ async def test_rules_are_listed_and_removed(still):
 
     assert [rule["action"]["kind"] for rule in left] == ["lost"]
     assert (await still.http.get("/_emulator/faults")).json() == []
+
+
+async def test_a_rule_may_look_at_prompt_uuid_and_transport(still):
+    task = image()
+    await still.fault(
+        {"prompt": "Lighthouse BY", "action": {"kind": "refuse", "code": "promptBlocked"}},
+        {"taskUUID": task["taskUUID"], "action": {"kind": "refuse", "code": "imageBlocked"}},
+        {"transport": "websocket", "action": {"kind": "refuse", "code": "noAvailableServer"}},
+    )
+
+    answers = [
+        (await still.send(one)).json()
+        for one in (image(), {**task, "positivePrompt": "a cat"}, image(positivePrompt="a dog"))
+    ]
+
+    codes = [answer["errors"][0]["code"] if "errors" in answer else None for answer in answers]
+    assert codes == ["promptBlocked", "imageBlocked", None]
+
+
+async def test_a_poll_is_matched_by_the_task_it_asks_about(still):
+    await still.fault(
+        {"on": "poll", "taskType": "videoInference", "action": {"kind": "status", "status": 503}}
+    )
+    still_one, film = image(), video()
+    await still.send(still_one, film)
+
+    statuses = [
+        (await still.send({"taskType": "getResponse", "taskUUID": task["taskUUID"]})).status_code
+        for task in (still_one, film)
+    ]
+
+    assert statuses == [200, 503]
+
+
+def test_chance_is_the_same_for_the_same_seed():
+    def hits(seed):
+        faults = Faults(seed)
+        (rule,) = faults.add({"on": "submit", "rate": 0.5, "action": "stuck"}, 0)
+        counted = []
+        for _ in range(40):
+            faults.judge([image()], 0)
+            counted.append(rule.hits)
+        return counted
+
+    assert hits(7) == hits(7)
+    assert hits(7) != hits(8)
+    assert 5 < hits(7)[-1] < 35
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "code"),
+    [
+        ("rate_limit", 429, "rateLimitExceeded"),
+        ("overload", 503, "serviceUnavailable"),
+        ("gateway_timeout", 504, "timeout"),
+        ("server_error", 500, "internalServerError"),
+        ("safety", 400, "contentPolicyViolation"),
+        ("no_credits", 402, "insufficientCredits"),
+        ("reject_key", 401, "invalidApiKey"),
+    ],
+)
+async def test_usual_faults_have_a_name(still, name, status, code):
+    await still.fault(name)
+
+    response = await still.send(image())
+
+    assert (response.status_code, response.json()["errors"][0]["code"]) == (status, code)
+
+
+async def test_a_ready_made_fault_may_be_narrowed(still):
+    await still.fault({"action": "overload", "taskType": "videoInference", "count": 1})
+
+    statuses = [(await still.send(task)).status_code for task in (image(), video(), video())]
+
+    assert statuses == [200, 503, 200]
+
+
+async def test_one_poisonous_task_spoils_its_whole_group_for_ever(still):
+    await still.fault({"prompt": "poison", "action": "poison"})
+    good, bad = [image() for _ in range(3)], image(positivePrompt="a poisoned apple")
+
+    group = await still.send(*good, bad)
+    without = await still.send(*good)
+    alone = [await still.send(bad), await still.send(bad)]
+
+    assert (group.status_code, without.status_code) == (400, 200)
+    assert [response.status_code for response in alone] == [400, 400]
+    assert "taskUUID" not in group.json()["errors"][0]
+    assert (await still.ledger())["totals"]["accepted"] == 3
+
+
+async def test_a_full_queue_answers_429_and_drains_with_time(still):
+    await still.fault({"action": {"kind": "capacity", "running": 2, "queued": 1}})
+    tasks = [image() for _ in range(4)]
+
+    first = [(await still.send(task)).status_code for task in tasks]
+    other_model = (await still.send(image(model="runware:100@1"))).status_code
+    still.pass_time(2)
+    again = (await still.send(tasks[3])).status_code
+    still.pass_time(0)
+    states = [(await still.poll(task["taskUUID"]))["data"][0]["status"] for task in tasks]
+
+    assert first == [200, 200, 200, 429]
+    assert (other_model, again) == (200, 200)
+    assert states == ["success", "success", "processing", "processing"]
+
+
+@pytest.mark.parametrize(
+    ("values", "low", "high"),
+    [
+        ({"min_s": 10}, 10, 10),
+        ({"distribution": "uniform", "min_s": 10, "max_s": 20}, 10, 20),
+        ({"distribution": "lognormal", "min_s": 10, "max_s": 20}, 1, 200),
+    ],
+)
+async def test_latency_follows_its_distribution(still, values, low, high):
+    await still.fault({"action": {"kind": "latency", **values}})
+    await still.send(*(image() for _ in range(100)))
+
+    durations = sorted(task.ends_at - task.accepted_at for task in still.platform.tasks.values())
+
+    assert low <= durations[0]
+    assert durations[-1] <= high
+    assert (len({round(one, 3) for one in durations}) == 1) == (low == high)
+    between = sum(10 <= one <= 20 for one in durations)
+    assert between == 100 if values.get("distribution") != "lognormal" else 75 <= between < 100
+
+
+def test_a_closed_port_refuses_connections_and_opens_again(live):
+    http = httpx.Client(base_url=live.address, headers=HEADERS)
+    with http:
+        http.post("/_emulator/faults", json={"for_s": 0.3, "action": "close_listener"}).raise_for_status()
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(live.address)
+        # The connection that was open stays open.
+        assert http.post("/v1", json=[image()]).status_code == 200
+    opened = poll_until(lambda: _reachable(live.address), what="the port to open again")
+
+    assert opened
+
+
+def _reachable(address):
+    try:
+        return httpx.get(f"{address}/_emulator/faults").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def test_a_connection_may_be_reset_as_it_is_made(live):
+    httpx.post(f"{live.address}/_emulator/faults", json={"on": "connect", "count": 1, "action": "reset"})
+
+    with pytest.raises(httpx.TransportError):
+        httpx.post(f"{live.address}/v1", json=[image()], headers=HEADERS)
+    then = httpx.post(f"{live.address}/v1", json=[image()], headers=HEADERS)
+    ledger = httpx.get(f"{live.address}/_emulator/ledger").json()
+
+    assert then.status_code == 200
+    assert ledger["requests"]["total"] == 1
+
+
+async def test_the_actions_are_listed_with_their_fields(still):
+    listed = (await still.http.get("/_emulator/actions")).json()
+
+    status = next(action for action in listed["actions"] if action["kind"] == "status")
+    assert status["fields"]["status"] == 503
+    for rule in listed["ready_made"]:
+        assert (await still.fault(rule)).status_code == 201
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,10 @@ from __future__ import annotations
 from decimal import Decimal
 from uuid import uuid4
 
+import pytest
+
+from runware_jobs.emulator.kinds import KINDS
+from runware_jobs.emulator.prices import price_micro_usd
 from tests.emulator.conftest import HEADERS
 from tests.emulator.sample_tasks import image, video
 
@@ -96,3 +100,25 @@ async def test_reset_forgets_everything(still):
 
     assert (await still.ledger())["tasks"] == {}
     assert (await still.send(task)).status_code == 200
+
+
+@pytest.mark.parametrize("task_type", KINDS)
+def test_every_task_type_has_a_price(task_type):
+    kind = KINDS[task_type]
+
+    assert (price_micro_usd(kind, {}) > 0) is (task_type != "modelUpload")
+
+
+async def test_a_larger_picture_and_a_longer_film_cost_more(still):
+    tasks = [
+        image(width=512, height=512),
+        image(width=1024, height=1024),
+        video(duration=5),
+        video(duration=10),
+    ]
+    dry = await still.send(*tasks, headers={**HEADERS, "X-Runware-Dry-Run": "1"})
+
+    small, large, short, long = (item["cost"] for item in dry.json()["data"])
+
+    assert 4 * small == pytest.approx(large, rel=1e-3)
+    assert 2 * short == pytest.approx(long, rel=1e-3)

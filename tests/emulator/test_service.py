@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import os
 import signal
@@ -16,8 +17,10 @@ import httpx
 import pytest
 
 from runware_jobs.emulator import Config, create_app, serving
-from runware_jobs.emulator.config import ConfigError, Latency, parse_latencies
+from runware_jobs.emulator.fault_actions import ACTIONS, READY_MADE
+from runware_jobs.emulator.latencies import Latency, parse_latencies
 from runware_jobs.emulator.state import StateFile
+from runware_jobs.emulator.switches import ConfigError, Switches
 from tests.emulator.conftest import HEADERS, StubClock
 from tests.emulator.sample_tasks import image, video
 
@@ -33,7 +36,7 @@ def started(*arguments):
 def test_the_command_says_where_it_listens_and_ends_quietly(tmp_path):
     ready_file = tmp_path / "ready"
     process, address = started(
-        "--ready-file", str(ready_file), "--fault", '{"on": "poll", "action": "stuck"}'
+        "--ready-file", str(ready_file), "--fault", '{"on": "submit", "action": "stuck"}'
     )
     with process:
         rules = httpx.get(f"{address}/_emulator/faults").json()
@@ -53,6 +56,10 @@ def test_the_command_says_where_it_listens_and_ends_quietly(tmp_path):
         (["--fault", "{"], "not JSON"),
         (["--fault", '{"action": "explode"}'], "action.kind"),
         (["--latency", "image"], "NAME=SECONDS"),
+        (["--latency", "image=~0-3"], "lognormal"),
+        (["--switch", "failure_form=C"], "one of A, B"),
+        (["--switch", "colour=red"], "colour"),
+        (["fault", '{"action": "stuck"}', "--at", "http://127.0.0.1:9"], "does not answer"),
         (["--speed", "0"], "speed"),
         (["--balance", "much"], "balance"),
     ],
@@ -62,9 +69,47 @@ def test_wrong_use_is_one_readable_line(arguments, words):
 
     finished = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
 
-    assert finished.returncode == 2
+    assert finished.returncode == (1 if "does not answer" in words else 2)
     assert words in finished.stderr
     assert "Traceback" not in finished.stderr
+
+
+@pytest.mark.slow
+def test_switches_and_faults_are_set_by_command(tmp_path):
+    def fault(*words):
+        command = [sys.executable, "-m", "runware_jobs.emulator", "fault", "--at", address, *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    process, address = started("--switch", "failure_form=A", "--switch", "max_tasks=7", "--fault", "overload")
+    with process:
+        switches = httpx.get(f"{address}/_emulator/config").json()["switches"]
+        added = fault("no_credits", '{"action": "lost", "rate": 0.01}')
+        wrong = fault('{"rate": 2, "action": "lost"}')
+        cleared = fault("--clear")
+        process.terminate()
+        process.communicate(timeout=10)
+
+    assert (switches["failure_form"], switches["max_tasks"]) == ("A", 7)
+    assert [rule["action"]["kind"] for rule in json.loads(added[1])] == ["status", "refuse", "lost"]
+    assert (wrong[0], "rate: must be between 0 and 1" in wrong[1]) == (2, True)
+    assert (cleared[0], json.loads(cleared[1])) == (0, [])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("flag", "names"),
+    [
+        ("--list-switches", [one.name for one in dataclasses.fields(Switches)]),
+        ("--list-faults", [*ACTIONS, *READY_MADE]),
+    ],
+)
+def test_everything_that_can_be_set_is_listed(flag, names):
+    command = [sys.executable, "-m", "runware_jobs.emulator", flag]
+
+    listed = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+
+    assert [name for name in names if f"\n{name}" not in f"\n{listed}"] == []
 
 
 def test_a_taken_port_is_reported():
@@ -83,7 +128,8 @@ def test_a_restart_keeps_tasks_uploads_and_money(tmp_path):
         latencies={"video": Latency(3600, 3600), "image": Latency(0, 0)},
     )
     done, running = image(), video()
-    upload = {"taskType": "mediaStorage", "taskUUID": str(uuid4()), "media": "aGVsbG8="}
+    upload = {"taskType": "mediaStorage", "taskUUID": str(uuid4()), "operation": "upload"}
+    upload["media"] = "aGVsbG8="
     polls = [{"taskType": "getResponse", "taskUUID": task["taskUUID"]} for task in (done, running)]
     with serving(config) as first:
         answer = httpx.post(f"{first.address}/v1", json=[done, running, upload], headers=HEADERS).json()
@@ -206,18 +252,35 @@ def test_it_works_without_a_registry_file(tmp_path):
 
 
 async def test_the_page_asks_nobody_else(still):
-    page = await still.http.get("/_emulator/")
+    parts = [await still.http.get(f"/_emulator/{name}") for name in ("", "page.css", "page.js")]
 
-    assert page.status_code == 200
-    assert "http://" not in page.text
-    assert "https://" not in page.text
+    assert [part.status_code for part in parts] == [200, 200, 200]
+    assert not any(address in part.text for part in parts for address in ("http://", "https://"))
+
+
+async def test_the_page_shows_what_happened_last(still):
+    await still.fault("overload")
+    await still.send(image())
+    await still.http.delete("/_emulator/faults")
+    task = image()
+    await still.send(task)
+    still.pass_time(2)
+
+    recent = (await still.http.get("/_emulator/recent?limit=2")).json()
+
+    assert [(one["event"], one["taskUUID"]) for one in recent["events"]] == [
+        ("billed", task["taskUUID"]),
+        ("accepted", task["taskUUID"]),
+    ]
+    assert [one["outcome"] for one in recent["requests"]] == ["answered", "refused 503"]
 
 
 def test_latencies_read_from_words_or_json():
-    expected = {"image": Latency(0.2, 0.2), "video": Latency(1, 2)}
+    expected = {"image": Latency(0.2, 0.2), "video": Latency(1, 2), "audio": Latency(3, 20, "lognormal")}
+    audio = '{"distribution": "lognormal", "min_s": 3, "max_s": 20}'
 
-    assert parse_latencies("image=0.2, video=1-2") == expected
-    assert parse_latencies('{"image": 0.2, "video": [1, 2]}') == expected
+    assert parse_latencies("image=0.2, video=1-2, audio=~3-20") == expected
+    assert parse_latencies(f'{{"image": 0.2, "video": [1, 2], "audio": {audio}}}') == expected
     with pytest.raises(ConfigError, match="image"):
         parse_latencies("image=3-1")
 

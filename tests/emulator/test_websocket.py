@@ -3,38 +3,13 @@
 from __future__ import annotations
 
 import json
-from contextlib import asynccontextmanager
 from uuid import uuid4
 
-import httpx
 import pytest
 import websockets
 
 from tests.emulator.sample_tasks import image
-
-
-@asynccontextmanager
-async def connected(live, session=None, key="acme.one"):
-    url = live.address.replace("http", "ws") + "/v1"
-    async with websockets.connect(url) as socket:
-        login = {"taskType": "authentication", "apiKey": key}
-        if session:
-            login["connectionSessionUUID"] = session
-        socket.session = (await ask(socket, login))["data"][0]["connectionSessionUUID"]
-        yield socket
-
-
-async def ask(socket, *tasks):
-    await socket.send(json.dumps(list(tasks)))
-    return json.loads(await socket.recv())
-
-
-def configure(live, **values):
-    assert httpx.post(f"{live.address}/_emulator/config", json=values).status_code == 200
-
-
-def fault(live, rule):
-    assert httpx.post(f"{live.address}/_emulator/faults", json=[rule]).status_code == 201
+from tests.emulator.sockets import ask, configure, connected, fault
 
 
 async def test_sync_results_are_pushed_one_frame_per_item(live):
@@ -140,3 +115,49 @@ async def test_model_upload_pushes_each_phase(live):
 
     phases = ["validated", "downloaded", "optimized", "stored", "ready"]
     assert phases == [frame["data"][0]["status"] for frame in frames]
+
+
+async def test_a_sync_task_beyond_the_window_times_out_and_can_be_polled(live):
+    configure(live, switches={"sync_window_s": 0.05}, latencies={"image": 36_000_000})
+    task = image(deliveryMethod="sync")
+    async with connected(live) as socket:
+        timeout = await ask(socket, task)
+        polled = await ask(socket, {"taskType": "getResponse", "taskUUID": task["taskUUID"]})
+
+    assert (timeout["errors"][0]["code"], timeout["errors"][0]["taskUUID"]) == ("timeout", task["taskUUID"])
+    assert polled["data"][0]["status"] == "processing"
+
+
+async def test_a_frame_may_be_reshaped_and_lack_its_scope(live):
+    fault(live, {"action": {"kind": "error_shape", "shape": "single", "scoped": False}})
+    async with connected(live) as socket:
+        frame = await ask(socket, image(width=7))
+
+    assert frame["error"]["code"] == "invalidWidth"
+    assert "taskUUID" not in frame["error"]
+
+
+async def test_a_socket_drops_while_a_task_runs(live):
+    fault(live, {"on": "submit", "action": {"kind": "drop_socket", "code": 1001, "after_s": 0.05}})
+    configure(live, latencies={"image": 36_000_000})
+    async with connected(live) as socket:
+        acknowledged = await ask(socket, image())
+        with pytest.raises(websockets.ConnectionClosed) as closed:
+            await socket.recv()
+
+    assert acknowledged["data"]
+    assert closed.value.rcvd.code == 1001
+
+
+async def test_a_key_may_be_rejected_while_it_worked_before(live):
+    fault(live, {"transport": "websocket", "action": "reject_key"})
+    async with websockets.connect(live.address.replace("http", "ws") + "/v1") as socket:
+        refused = await ask(socket, {"taskType": "authentication", "apiKey": "acme.one"})
+
+    assert refused["errors"][0] | {"message": ""} == {
+        "code": "invalidApiKey",
+        "message": "",
+        "parameter": "apiKey",
+        "taskType": "authentication",
+        "documentation": refused["errors"][0]["documentation"],
+    }

@@ -31,7 +31,7 @@ _VIDEO: Final = {
     "positivePrompt": "waves around a lighthouse at dusk, the beam turning",
     "width": 1280,
     "height": 720,
-    "duration": 5,
+    "duration": 4,
 }
 _TRAINING: Final = {
     "model": "runware:z-image@style-lora-training",

@@ -12,8 +12,13 @@ _MOST_CHARACTERS = 400
 _SHADE = (10, 12, 20)
 
 
-def write_caption(image: Image.Image, prompt: str, seed: int | None = None) -> None:
-    """Write the prompt into the lower edge of the image; long prompts end with an ellipsis."""
+def write_caption(
+    image: Image.Image, prompt: str, seed: int | None = None, *, over_text: bool = False
+) -> None:
+    """Write the prompt into the lower edge of the image; long prompts end with an ellipsis.
+
+    `over_text` covers what was written there before.
+    """
     width, height = image.size
     size = max(9, round(min(width, height) * 0.030))
     font = _font(size)
@@ -26,9 +31,9 @@ def write_caption(image: Image.Image, prompt: str, seed: int | None = None) -> N
     strip = round(size * (1.35 * len(lines) + 1.1))
     if not lines or strip > height // 2:
         return
-    shade = (
-        Image.linear_gradient("L").resize((width, strip)).point([round(150 + v * 0.32) for v in range(256)])
-    )
+    lightest = 246 if over_text else 150
+    ramp = [round(lightest + v * (232 - min(232, lightest)) / 255) for v in range(256)]
+    shade = Image.linear_gradient("L").resize((width, strip)).point(ramp)
     image.paste(_SHADE, (0, height - strip), shade)
     draw = ImageDraw.Draw(image)
     for number, line in enumerate(lines):

@@ -1,0 +1,1 @@
+"""How the files of finished items are made. `studio` decides which; every other module makes one sort."""
