@@ -27,6 +27,8 @@ from .outcomes import (
     Unclear,
 )
 from .registry import bundled_registry, resolve_task_type
+from .serverless import GetTaskOptions, InvokeOptions
+from .serverless_api import ServerlessTask
 from .streaming import TextStream, TextStreamResult
 from .validating import clear_validator_cache
 
@@ -37,6 +39,8 @@ __all__ = [
     "ConfigurationError",
     "Conflict",
     "ErrorCode",
+    "GetTaskOptions",
+    "InvokeOptions",
     "LogEntry",
     "Missing",
     "NoAnswer",
@@ -49,6 +53,7 @@ __all__ = [
     "Runware",
     "RunwareError",
     "SDKConfig",
+    "ServerlessTask",
     "StreamOptions",
     "SubmitOutcome",
     "TextStream",

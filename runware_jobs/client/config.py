@@ -1,4 +1,4 @@
-"""The options of the client: names, defaults, units and their checks.
+"""The options of the client: names, defaults and units; `option_checks` says which values they take.
 
 The names and the milliseconds are those that users of Runware's SDK know. Nothing here opens a
 connection or reads a file; the environment is asked for `RUNWARE_API_KEY` only.
@@ -9,14 +9,13 @@ from __future__ import annotations
 import math
 import os
 import platform
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, fields
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
 
-from .error_codes import ErrorCode
-from .errors import ConfigurationError
+from .js_options import JS_OPTION_NAMES, translate_js_options
+from .option_checks import check_names, check_timeout, check_values, refused_option
 
 if TYPE_CHECKING:
     import asyncio
@@ -41,11 +40,16 @@ class RuntimeDependencies:
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """Options of one `run()`. `timeout` is in milliseconds and replaces `poll_timeout`; None keeps the client's own.
+    """Options of one `run()`.
 
-    `on_result` gets each item once it is final (success or error), before `run()` returns or raises;
-    `on_progress` gets an item whenever its `progress` changed. Both may be coroutine functions; what
-    they raise is logged and changes nothing.
+    `timeout`: milliseconds, instead of the client's `poll_timeout`. `cancel_event`: once it is set, `run()` stops
+    waiting and raises `aborted`; a task that was submitted runs on and is billed. `on_result` gets each item once it
+    is final (success or error), before `run()` returns or raises; `on_progress` an item whenever its `progress`
+    changed. Both may be coroutine functions; what they raise is logged and changes nothing. `validate`: instead of
+    the client's own. None is always "as the client".
+
+    Errors:
+        ConfigurationError: a `timeout` that is no number above 0.
     """
 
     timeout: float | None = None
@@ -54,14 +58,23 @@ class RunOptions:
     on_progress: Callback | None = None
     validate: bool | None = None
 
+    def __post_init__(self) -> None:
+        check_timeout(self.timeout)
+
 
 @dataclass(frozen=True, slots=True)
 class StreamOptions:
-    """Options of one `stream()`. `timeout` is in milliseconds and limits the wait for the next piece."""
+    """Options of one `stream()`. `timeout` (ms) limits the whole of it, from the first read to the end.
+
+    None keeps the client's own `timeout`.
+    """
 
     timeout: float | None = None
     cancel_event: asyncio.Event | None = None
     validate: bool | None = None
+
+    def __post_init__(self) -> None:
+        check_timeout(self.timeout)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +83,13 @@ class SDKConfig:
 
     `timeout` limits one HTTP call of `run()` and the utilities; `poll_timeout` all waiting of one `run()`.
     `submit_timeout` and `poll_request_timeout` limit one request of `submit_many` and of `poll_many`, connecting
-    included; the group sizes are the most tasks that one such request carries.
+    included; the group sizes are the most tasks that one such request carries. `max_retries` counts tries after
+    the first, of one request; `max_reconnect_attempts` those of a WebSocket that went down. `heartbeat_interval`
+    is the pause between signs of life on a quiet WebSocket; the platform closes one after 120 s without. With
+    `encode_local_files` strings in media parameters that name a media file are read, as `Path` objects and bytes
+    are. `validate` checks parameters before they are sent. With `dry_run` the platform checks and prices
+    requests, and neither runs nor bills them. `serverless_environment` is where
+    `invoke()` and its like look for an app, None for production.
     """
 
     api_key: str = field(default="", repr=False)
@@ -80,6 +99,7 @@ class SDKConfig:
     schemas_base_url: str = "https://schemas.runware.ai"
     content_base_url: str = "https://content.runware.ai"
     serverless_base_url: str = "https://api.serverless.runware.ai"
+    serverless_environment: str | None = None
     timeout: float = 1_200_000
     poll_timeout: float = 1_200_000
     auth_timeout: float = 15_000
@@ -89,31 +109,64 @@ class SDKConfig:
     retry_delay: float = 1_000
     retry_strategy: Literal["exponential", "linear"] = "exponential"
     max_reconnect_attempts: float = math.inf
+    heartbeat_interval: float = 30_000
     submit_group_size: int = 50
     poll_group_size: int = 100
     encode_local_files: bool = True
     debug: bool = False
     validate: bool = False
+    dry_run: bool = False
     dependencies: RuntimeDependencies | None = None
     log_sink: LogSink | None = None
 
 
-def read_config(options: dict[str, Any]) -> SDKConfig:
+# Whom to call may stand in the environment, RUNWARE_HTTP_BASE_URL and so on: an emulator in place of the platform.
+_ADDRESSES = ("http_base_url", "ws_base_url", "schemas_base_url", "content_base_url", "serverless_base_url")
+
+
+def read_config(options: Mapping[str, Any] | None = None, /, **more: Any) -> SDKConfig:
     """Check the options of `Runware(...)` and fill in what is left out (None counts as left out).
 
+    The key and the addresses may stand in the environment: `RUNWARE_API_KEY`, `RUNWARE_HTTP_BASE_URL` and so on.
+    The options of the platform's JS SDK are read too; see `js_options`.
+
     Errors:
-        ConfigurationError: an unknown option (with the nearest known one), no API key, or a value out of range.
+        ConfigurationError: an unknown option (with the nearest known one), no API key, or a value of the wrong
+            kind or out of range.
     """
+    if options is not None and not isinstance(options, Mapping):
+        raise refused_option(
+            "options", "Runware(...) takes its options by name, as api_key=..., or as one dict of them."
+        )
+    options = {**(options or {}), **more}
     known = {option.name for option in fields(SDKConfig)}
-    for name in options:
-        if name not in known:
-            raise _refusal(name, f'Unknown option "{name}". Known options: {", ".join(sorted(known))}.')
-    given = {name: value for name, value in options.items() if value is not None}
+    check_names(options, known | JS_OPTION_NAMES)
+    given = {name: value for name, value in translate_js_options(options).items() if value is not None}
+    for name in _ADDRESSES:
+        address = os.environ.get(f"RUNWARE_{name.upper()}")
+        if address and name not in given:
+            given[name] = address
+    api_key = given.get("api_key") or os.environ.get("RUNWARE_API_KEY", "")
     # Stripped, since a key that was read from a file or pasted often brings a line end along.
-    given["api_key"] = str(given.get("api_key") or os.environ.get("RUNWARE_API_KEY", "")).strip()
+    given["api_key"] = api_key.strip() if isinstance(api_key, str) else api_key
     config = SDKConfig(**given)
-    _check(config)
+    check_values(config)
     return config
+
+
+def read_run_options(options: RunOptions | None) -> RunOptions:
+    """Check the options of one call; None is none.
+
+    Errors:
+        ConfigurationError: they are no `RunOptions`.
+    """
+    if options is None:
+        return RunOptions()
+    if not isinstance(options, RunOptions):
+        raise refused_option(
+            "options", f"The options of a call are a {type(options).__name__}: pass RunOptions(...)."
+        )
+    return options
 
 
 def user_agent() -> str:
@@ -129,51 +182,6 @@ def user_agent() -> str:
     )
 
 
-def _check(config: SDKConfig) -> None:
-    if not (config.api_key.isascii() and config.api_key.isprintable()):
-        raise _refusal(
-            "api_key", "The API key holds characters that no key has: copy it again from your account."
-        )
-    if not config.api_key:
-        raise _refusal(
-            "api_key", "No API key: pass api_key=... or set the environment variable RUNWARE_API_KEY."
-        )
-    if config.transport not in {"websocket", "rest"}:
-        raise _refusal("transport", f'transport is "{config.transport}": use "websocket" or "rest".')
-    if config.retry_strategy not in {"exponential", "linear"}:
-        raise _refusal(
-            "retry_strategy", f'retry_strategy is "{config.retry_strategy}": use "exponential" or "linear".'
-        )
-    for name, schemes in _URL_SCHEMES.items():
-        parts = urlsplit(getattr(config, name))
-        if parts.scheme not in schemes or not parts.netloc:
-            raise _refusal(
-                name, f'{name} is "{getattr(config, name)}": use a URL that starts with {schemes[0]}://.'
-            )
-    for name in ("timeout", "poll_timeout", "auth_timeout", "submit_timeout", "poll_request_timeout"):
-        _require(config, name, lambda value: value > 0, "use milliseconds above 0")
-    for name in ("submit_group_size", "poll_group_size"):
-        _require(config, name, lambda value: value >= 1, "use 1 or more tasks")
-    for name in ("max_retries", "retry_delay", "max_reconnect_attempts"):
-        _require(config, name, lambda value: value >= 0, "use 0 or more")
-
-
-_URL_SCHEMES = {
-    "http_base_url": ("https", "http"),
-    "ws_base_url": ("wss", "ws"),
-    "schemas_base_url": ("https", "http"),
-    "content_base_url": ("https", "http"),
-    "serverless_base_url": ("https", "http"),
-}
-
-
-def _require(config: SDKConfig, name: str, holds: Callable[[float], bool], remedy: str) -> None:
-    value = getattr(config, name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not holds(value):
-        raise _refusal(name, f"{name} is {value!r}: {remedy}.")
-
-
-def _refusal(name: str, message: str) -> ConfigurationError:
-    return ConfigurationError(
-        message, code=ErrorCode.VALIDATION, parameter=name, raw_code="invalidConfiguration"
-    )
+def dry_run_headers(*, is_dry_run: bool) -> dict[str, str]:
+    """Give the header by which the platform checks and prices a request without running it; {} for none."""
+    return {"X-Runware-Dry-Run": "1"} if is_dry_run else {}

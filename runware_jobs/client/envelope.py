@@ -8,6 +8,7 @@ what an answer means for a task; that is `verdicts`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -115,7 +116,8 @@ def _read_one(envelope: Item, *, status_code: int | None, retry_after_s: float |
     for entry in _error_entries(envelope):
         error = error_from_wire(
             entry,
-            status_code=status_code,
+            # In an answer that went well the status says nothing of the one task that did not.
+            status_code=None if status_code is None or status_code < HTTPStatus.BAD_REQUEST else status_code,
             retry_after_s=retry_after_s,
             task_uuid=_text(envelope.get("taskUUID")),
             task_type=_text(envelope.get("taskType")),

@@ -41,6 +41,10 @@ RETRYABLE = frozenset(
     }
 )
 
+# The platform says of these tasks that they are over, so a new task may well do better; their code, which covers
+# things that will never be found, would say no.
+_RETRYABLE_RAW_CODES = frozenset({"taskCancelled", "taskFailedOrNotFound"})
+
 CONFLICT_RAW_CODE = "conflictTaskUUID"
 
 # Raw identifiers of the client itself, so that nothing here is ever "unknown" to its own table.
@@ -49,9 +53,13 @@ CONNECTION_LOST = "connectionLost"
 NOT_CONNECTED = "notConnected"
 REQUEST_TIMEOUT = "requestTimeout"
 UNREADABLE_ANSWER = "unrecognizedResponse"
+SILENT_ANSWER = "silentAnswer"
 SEND_WINDOW_PASSED = "sendWindowPassed"
 ANSWER_TOO_LARGE = "answerTooLarge"
 ABORTED = "aborted"
+AUTH_TIMEOUT = "authTimeout"
+DISCONNECTED = "disconnected"
+RECONNECTION_FAILED = "reconnectionFailed"
 
 _EXACT: dict[str, ErrorCode] = {
     raw: code
@@ -62,9 +70,9 @@ _EXACT: dict[str, ErrorCode] = {
             CONNECTION_LOST,
             NOT_CONNECTED,
             SEND_WINDOW_PASSED,
-            "disconnected",
+            DISCONNECTED,
             "notOpen",
-            "reconnectionFailed",
+            RECONNECTION_FAILED,
             "sendFailed",
         ),
         ErrorCode.QUOTA: ("environmentPaused", "paymentRequired", "quotaExceeded"),
@@ -106,6 +114,7 @@ _EXACT: dict[str, ErrorCode] = {
             "defaultError",
             "errorRetrievingAccountManagement",
             "internalServerError",
+            "parseError",
             "serverError",
             "serverUnavailable",
             "serviceUnavailable",
@@ -113,6 +122,7 @@ _EXACT: dict[str, ErrorCode] = {
             "undefinedError",
             "unknownError",
             ANSWER_TOO_LARGE,
+            SILENT_ANSWER,
             UNREADABLE_ANSWER,
         ),
         ErrorCode.PROVIDER: (
@@ -178,6 +188,11 @@ def derive_code(raw_code: str, status_code: int | None = None) -> ErrorCode:
     if by_status is not None:
         return by_status
     return ErrorCode.SERVER_ERROR if 500 <= status_code <= 599 else ErrorCode.UNKNOWN  # noqa: PLR2004 - HTTP's own ranges
+
+
+def is_retryable(raw_code: str, code: ErrorCode) -> bool:
+    """Say whether another try has a chance; whether it is a free one only the task's own end can tell."""
+    return code in RETRYABLE or raw_code in _RETRYABLE_RAW_CODES
 
 
 def _by_name(raw: str) -> ErrorCode | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 
+from .errors import raw_code_of
 from .fence import SendFence
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from .envelope import Item, Reply
     from .grouping import TaskGroup
+    from .log import ClientLog
 
 
 class Kind(Enum):
@@ -34,7 +36,8 @@ class Exchange:
     """One request. `timeout_s` limits the write and the answer, and with them HTTP's connecting.
 
     `connect_s` limits the wait for a WebSocket that is down (None: as long as `timeout_s`); the fence limits it
-    in any case. `expected` is how many items a PUSH ends with. `on_item` hears each item of a
+    in any case. With `is_held=False` it waits for the attempt to connect that is under way or next, and not for
+    one after that. `expected` is how many items a PUSH ends with. `on_item` hears each item of a
     PUSH or PHASES exchange as it arrives, on a transport that can. `answer_limit_bytes` gives up an answer that
     grows beyond it.
     """
@@ -43,6 +46,7 @@ class Exchange:
     kind: Kind
     timeout_s: float
     connect_s: float | None = None
+    is_held: bool = True
     expected: int = 1
     fence: SendFence = field(default_factory=lambda: SendFence(None))
     on_item: Callable[[Item], None] | None = None
@@ -68,3 +72,23 @@ class Transport(Protocol):
     async def close(self) -> None:
         """Close what this transport opened; exchanges under way end as failed."""
         ...
+
+
+def tell_errors(log: ClientLog, reply: Reply) -> None:
+    """Log what a reply complains of: the one place where the platform's raw code can be read."""
+    if not log.is_enabled:
+        return
+    scoped = (error for about in reply.by_task.values() for error in about.errors)
+    for error in (*scoped, *reply.unscoped):
+        log.write(
+            "error",
+            "platform_error",
+            {
+                "raw_code": raw_code_of(error),
+                "code": error.code.value,
+                "message": error.message,
+                "parameter": error.parameter,
+                "task_uuid": error.task_uuid,
+                "status": error.status_code,
+            },
+        )

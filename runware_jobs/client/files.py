@@ -1,21 +1,23 @@
 """Local files as parameters: read where the caller is, never by a worker on somebody's behalf.
 
-A `pathlib.Path` is always meant as a file. A string is taken for one only in parameters that hold
-media, only when it names an existing file, and only with a media ending: a prompt that happens to
-name a file on disk must never be uploaded.
+A `pathlib.Path` is always meant as a file, and bytes as what is in one: JSON has no other use for
+them. A string is taken for a file only in parameters that hold media, only when it names an existing
+file, and only with a media ending: a prompt that happens to name a file on disk must never be uploaded.
 """
 
 from __future__ import annotations
 
 import base64
 import mimetypes
-from pathlib import Path
+import os
+from collections.abc import Mapping
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from .errors import create_runware_error
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
 
 _MEDIA_PARAMETERS = frozenset(
     {
@@ -32,6 +34,8 @@ _MEDIA_PARAMETERS = frozenset(
     }
 )
 _MEDIA_TREE = "inputs"
+# Below `inputs` names are each model's own; what is written for a model to read is never a file.
+_PROSE_ENDINGS = ("prompt", "text")
 _MEDIA_TYPES: dict[str, str] = {
     ".avif": "image/avif",
     ".bmp": "image/bmp",
@@ -75,17 +79,36 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
 _MAX_PATH_CHARACTERS = 4_096
 
 
-def encode_local_files(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Copy `params` with local files replaced by data URIs. Blocking: it reads the files.
+def encode_local_files(
+    params: Mapping[str, Any], *, encode: Callable[[Path | bytes], str] | None = None
+) -> dict[str, Any]:
+    """Copy `params` with local files and bytes replaced by their base64. Blocking: it reads the files.
+
+    `encode` spells one of them; None is `file_to_base64`, whose text the platform takes in every media parameter.
 
     Errors:
-        RunwareError (validation): a `Path` that cannot be read; `parameter` names where it stands.
+        RunwareError (validation): a file that cannot be read; `parameter` names where it stands.
     """
-    return {name: _encoded(value, (name,)) for name, value in params.items()}
+    return {name: _encoded(value, (name,), encode or file_to_base64) for name, value in params.items()}
+
+
+def holds_local_files(value: Any) -> bool:
+    """Say whether `encode_local_files` might change anything; False for most params, and cheap."""
+    if isinstance(value, str):
+        return _names_media(value)
+    if isinstance(value, Mapping):
+        return any(map(holds_local_files, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(holds_local_files, value))
+    return isinstance(value, PurePath | bytes | bytearray | memoryview)
 
 
 def file_to_data_uri(source: Path | str | bytes) -> str:
-    """Read a file, or take bytes, as a `data:` URI; the type comes from the ending, else from the first bytes."""
+    """Read a file, or take bytes, as a `data:` URI; the type comes from the ending, else from the first bytes.
+
+    Errors:
+        OSError: the file cannot be read.
+    """
     if isinstance(source, bytes | bytearray):
         return _data_uri(bytes(source), _sniffed(bytes(source)))
     path = Path(source)
@@ -97,47 +120,57 @@ def file_to_data_uri(source: Path | str | bytes) -> str:
 
 
 def file_to_base64(source: Path | str | bytes) -> str:
-    """Read a file, or take bytes, as bare base64: no prefix, no type."""
+    """Read a file, or take bytes, as bare base64: no prefix, no type. The platform looks at the bytes themselves.
+
+    Errors:
+        OSError: the file cannot be read.
+    """
     content = bytes(source) if isinstance(source, bytes | bytearray) else Path(source).read_bytes()
     return base64.b64encode(content).decode("ascii")
 
 
-def _encoded(value: Any, place: tuple[str, ...]) -> Any:
-    if isinstance(value, Path):
-        return _read(value, place)
-    if isinstance(value, dict):
-        return {name: _encoded(item, (*place, str(name))) for name, item in value.items()}
+def _encoded(value: Any, place: tuple[str, ...], encode: Callable[[Path | bytes], str]) -> Any:
+    if isinstance(value, PurePath):
+        return _read(Path(value), place, encode)
+    if isinstance(value, bytes | bytearray | memoryview):
+        return encode(bytes(value))
+    if isinstance(value, Mapping):
+        return {name: _encoded(item, (*place, str(name)), encode) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_encoded(item, (*place, str(position))) for position, item in enumerate(value)]
-    if isinstance(value, str) and _holds_media(place) and _is_media_file(value):
-        return _read(Path(value), place)
+        return [_encoded(item, (*place, str(position)), encode) for position, item in enumerate(value)]
+    if isinstance(value, str) and _holds_media(place) and _names_media(value) and _is_file(value):
+        return _read(Path(value), place, encode)
     return value
 
 
 def _holds_media(place: tuple[str, ...]) -> bool:
+    if any(name.lower().endswith(_PROSE_ENDINGS) for name in place):
+        return False
     return place[0] == _MEDIA_TREE or any(name in _MEDIA_PARAMETERS for name in place)
 
 
-def _is_media_file(text: str) -> bool:
+def _names_media(text: str) -> bool:
     if len(text) > _MAX_PATH_CHARACTERS or text.startswith("data:") or "://" in text:
         return False
-    path = Path(text)
-    if path.suffix.lower() not in _MEDIA_TYPES:
-        return False
+    return os.path.splitext(text)[1].lower() in _MEDIA_TYPES  # noqa: PTH122 - each prompt of each task comes by here
+
+
+def _is_file(text: str) -> bool:
     try:
-        return path.is_file()
+        return Path(text).is_file()
     except (OSError, ValueError):  # too long for this system, or a zero byte
         return False
 
 
-def _read(path: Path, place: tuple[str, ...]) -> str:
+def _read(path: Path, place: tuple[str, ...], encode: Callable[[Path | bytes], str]) -> str:
     parameter = ".".join(place)
     try:
-        return file_to_data_uri(path)
-    except OSError as error:
+        return encode(path)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
         raise create_runware_error(
             "invalidFile",
-            f'"{parameter}" names a file that cannot be read ({error.strerror}): {path.name}.',
+            f'"{parameter}" names a file that cannot be read ({reason}): {path.name}.',
             parameter=parameter,
         ) from error
 

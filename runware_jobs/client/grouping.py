@@ -5,6 +5,7 @@ Pure. Each task is encoded on its own, so that one that cannot be encoded costs 
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +14,12 @@ import orjson
 from .errors import RunwareError, create_runware_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 # The platform names no limit of its own; proxies commonly cut at 10 MB.
 GROUP_BYTES = 8_000_000
+# Whatever made the platform refuse groups may be mended: after this long they are tried again.
+_DISTRUST_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,9 @@ def encode_task(task: Mapping[str, Any]) -> EncodedTask:
     """
     task_uuid, task_type = str(task.get("taskUUID", "")), str(task["taskType"])
     try:
-        return EncodedTask(task_uuid, task_type, orjson.dumps(dict(task)))
+        # orjson leaves kilobytes of room behind the bytes it gives; thousands of tasks may wait at once.
+        compact = memoryview(orjson.dumps(dict(task))).tobytes()
+        return EncodedTask(task_uuid, task_type, compact)
     except orjson.JSONEncodeError as error:
         raise create_runware_error(
             "invalidParameters",
@@ -112,3 +117,30 @@ def encode_all(
         except RunwareError as error:
             refused[task_uuid] = error
     return encoded, refused
+
+
+class GroupTrust:
+    """Whether the platform takes several tasks in one request, as far as refusals have shown.
+
+    One refused group proves nothing: a single poisonous task refuses all of them. Two groups without a
+    common task, each refused although its tasks passed one by one, prove it; for a while.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._witness: frozenset[str] | None = None
+        self._distrusted_until = float("-inf")
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether to ask singly now."""
+        return self._clock() < self._distrusted_until
+
+    def refused_although_each_passed(self, group: TaskGroup) -> None:
+        """Note a group that was refused as a whole while each of its tasks passed alone."""
+        tasks = frozenset(group.task_uuids)
+        if self._witness is None:
+            self._witness = tasks
+        elif tasks.isdisjoint(self._witness):
+            self._witness = None
+            self._distrusted_until = self._clock() + _DISTRUST_S

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from .backoff import parse_retry_after
-from .config import user_agent
+from .config import dry_run_headers, user_agent
 from .envelope import Reply, failed, read_envelope
 from .error_codes import ANSWER_TOO_LARGE, CONNECTION_FAILED, CONNECTION_LOST, REQUEST_TIMEOUT
 from .errors import RunwareError, create_runware_error
+from .exchange import tell_errors
 from .fence import fence_error
+from .log import masked_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,7 +73,14 @@ class RestTransport:
     """POST to one URL. `session` is borrowed from the caller; closing it is not this object's business."""
 
     def __init__(
-        self, session: httpx.AsyncClient, url: str, api_key: str, log: ClientLog, *, is_own_session: bool
+        self,
+        session: httpx.AsyncClient,
+        url: str,
+        api_key: str,
+        log: ClientLog,
+        *,
+        is_own_session: bool,
+        is_dry_run: bool = False,
     ) -> None:
         self._session = session
         self._is_own_session = is_own_session
@@ -80,6 +89,7 @@ class RestTransport:
             "Authorization": f"Bearer {api_key}",
             "Content-Type": "application/json",
             "User-Agent": user_agent(),
+            **dry_run_headers(is_dry_run=is_dry_run),
         }
         self._log = log
 
@@ -99,7 +109,7 @@ class RestTransport:
         watch = _WriteWatch(exchange.fence, has_hooks=self._is_own_session)
         if exchange.fence.has_passed():
             return failed(fence_error(), was_written=False)
-        self._log.write("send", "post", {"tasks": len(exchange.group.tasks)})
+        self._log.write("request", "post", {"tasks": len(exchange.group.tasks)})
         try:
             async with asyncio.timeout(exchange.timeout_s):
                 reply = await self._post(exchange, watch)
@@ -117,6 +127,7 @@ class RestTransport:
             self._log.write("error", "post_failed", {"reason": repr(error), "was_written": reply.was_written})
             return reply
         self._log.write("receive", "answer", {"status": reply.status_code, "tasks": len(reply.by_task)})
+        tell_errors(self._log, reply)
         return reply
 
     async def _post(self, exchange: Exchange, watch: _WriteWatch) -> Reply:
@@ -134,7 +145,8 @@ class RestTransport:
             ),
             extensions={"trace": watch},
         )
-        response = await self._session.send(request, stream=True)
+        # Whatever a session brought along would do: a POST that is redirected becomes another request elsewhere.
+        response = await self._session.send(request, stream=True, follow_redirects=False)
         try:
             body = await _read_up_to(response, exchange.answer_limit_bytes)
         finally:
@@ -179,4 +191,5 @@ def _told(error: Exception) -> RunwareError:
             raw_code, what = ANSWER_TOO_LARGE, "The answer is too large to be read in one piece"
         case _:
             raw_code, what = CONNECTION_LOST, "The connection broke during the request"
-    return create_runware_error(raw_code, f"{what}: {str(error) or type(error).__name__}.")
+    # An exception of a library may quote a header or a URL, and with it a key.
+    return create_runware_error(raw_code, f"{what}: {masked_text(str(error)) or type(error).__name__}.")

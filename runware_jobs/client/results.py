@@ -124,11 +124,8 @@ class ResultSet:
         return index, self._positions[key]
 
 
-def _key(item: Item, position: int) -> tuple[str, Any]:
-    """Name an item: its index, else the UUID of its medium, else its place in the answer.
-
-    Texts have neither index nor UUID of their own; the task's UUID would make one of them all.
-    """
+def identity_of(item: Item) -> tuple[str, Any] | None:
+    """Name an item by its index, else by the UUID of its medium; None when it carries neither."""
     index = item.get("resultIndex")
     if isinstance(index, int) and not isinstance(index, bool):
         return "resultIndex", index
@@ -136,7 +133,15 @@ def _key(item: Item, position: int) -> tuple[str, Any]:
         media_uuid = item.get(name)
         if isinstance(media_uuid, str) and media_uuid:
             return name, media_uuid
-    return "position", position
+    return None
+
+
+def _key(item: Item, position: int) -> tuple[str, Any]:
+    """Name an item by what it says of itself, else by its place in the answer.
+
+    Texts have neither index nor UUID of their own; the task's UUID would make one of them all.
+    """
+    return identity_of(item) or ("position", position)
 
 
 _MEDIA_UUIDS = ("imageUUID", "videoUUID", "audioUUID", "mediaUUID", "maskImageUUID", "guideImageUUID")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .error_codes import ErrorCode
 from .exchange import Exchange, Kind
 from .results import ItemState, item_state
 
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from .envelope import Item, Reply
     from .errors import RunwareError
 
+# What is said of a request before any result of it exists.
+REQUEST_CODES = frozenset(
+    {ErrorCode.AUTH, ErrorCode.NOT_FOUND, ErrorCode.QUOTA, ErrorCode.RATE_LIMIT, ErrorCode.VALIDATION}
+)
 FINAL_PHASES = frozenset({"ready", "failed"})
 _POLL = "getResponse"
 _ARCHIVE = "getTaskDetails"
@@ -52,7 +57,9 @@ def has_answer(exchange: Exchange, reply: Reply) -> bool:
         case Kind.PUSH:
             scoped = reply.of(exchange.group.tasks[0].task_uuid)
             final = sum(item_state(item) is not ItemState.PROCESSING for item in scoped.items)
-            return bool(scoped.errors) or final >= exchange.expected
+            # An error of one result leaves the others on their way; one of the request leaves none.
+            is_refused = any(error.code in REQUEST_CODES for error in scoped.errors)
+            return is_refused or final + len(scoped.errors) >= exchange.expected
         case Kind.PHASES:
             scoped = reply.of(exchange.group.tasks[0].task_uuid)
             return bool(scoped.errors) or any(item.get("status") in FINAL_PHASES for item in scoped.items)

@@ -13,14 +13,15 @@ from .error_codes import ANSWER_TOO_LARGE
 from .errors import raw_code_of
 from .exchange import Exchange, Kind
 from .fence import SendFence
-from .grouping import TaskGroup, cut_groups, encode_all, encode_task
+from .grouping import GroupTrust, TaskGroup, cut_groups, encode_all, encode_task
 from .outcomes import Refused
-from .verdicts import poll_outcomes, submit_outcomes
+from .verdicts import poll_outcomes, refuses_request, submit_outcomes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from .config import SDKConfig
+    from .envelope import Reply
     from .exchange import Transport
     from .outcomes import PollOutcome, SubmitOutcome
 
@@ -42,7 +43,13 @@ async def submit_many(
 
     async def submit(group: TaskGroup) -> None:
         reply = await transport.exchange(
-            Exchange(group=group, kind=Kind.SUBMIT, timeout_s=config.submit_timeout / 1_000, fence=fence)
+            Exchange(
+                group=group,
+                kind=Kind.SUBMIT,
+                timeout_s=config.submit_timeout / 1_000,
+                is_held=False,
+                fence=fence,
+            )
         )
         outcomes.update(submit_outcomes(group.task_uuids, reply))
 
@@ -58,39 +65,78 @@ async def poll_many(
     transport: Transport,
     fallback: Transport | None,
     config: SDKConfig,
+    trust: GroupTrust | None = None,
 ) -> dict[str, PollOutcome]:
     """Ask for each task once; see `Runware.poll_many`.
 
     `fallback` is asked about tasks that `transport` left without a word. A socket's silence about one
     task of a group can mean "unknown" or "not yet": only a transport whose answers end can tell.
+    `trust` remembers between calls whether groups are taken at all.
     """
-    outcomes: dict[str, PollOutcome] = {}
-
-    async def ask(group: TaskGroup, asked: Transport) -> None:
-        is_divisible = len(group.tasks) > 1
-        reply = await asked.exchange(
-            Exchange(
-                group=group,
-                kind=Kind.POLL,
-                timeout_s=config.poll_request_timeout / 1_000,
-                answer_limit_bytes=_GROUP_ANSWER_BYTES if is_divisible else None,
-            )
-        )
-        if is_divisible and reply.failure is not None and raw_code_of(reply.failure) == ANSWER_TOO_LARGE:
-            for half in group.halves():
-                await ask(half, asked)
-            return
-        outcomes.update(poll_outcomes(group.task_uuids, reply))
-        if asked is transport and fallback is not None and reply.is_readable and not reply.unscoped:
-            unnamed = tuple(task for task in group.tasks if task.task_uuid not in reply.by_task)
-            if unnamed:
-                await ask(TaskGroup(unnamed), fallback)
-
+    trust = trust or GroupTrust()
+    poll = _Poll(transport, fallback, config, trust)
     questions = [
         encode_task({"taskType": "getResponse", "taskUUID": task_uuid})
         for task_uuid in dict.fromkeys(task_uuids)
     ]
     async with asyncio.TaskGroup() as requests:
-        for group in cut_groups(questions, max_tasks=config.poll_group_size):
-            requests.create_task(ask(group, transport))
-    return outcomes
+        for group in cut_groups(questions, max_tasks=1 if trust.is_lost else config.poll_group_size):
+            requests.create_task(poll.ask(group, transport))
+    return poll.outcomes
+
+
+class _Poll:
+    """One call of `poll_many`."""
+
+    def __init__(
+        self, transport: Transport, fallback: Transport | None, config: SDKConfig, trust: GroupTrust
+    ) -> None:
+        self.outcomes: dict[str, PollOutcome] = {}
+        self._transport = transport
+        self._fallback = fallback
+        self._timeout_s = config.poll_request_timeout / 1_000
+        self._trust = trust
+
+    async def ask(self, group: TaskGroup, transport: Transport) -> bool:
+        """Ask about a group, in halves where the whole is refused; say whether it passed as a whole."""
+        if len(group.tasks) > 1 and self._trust.is_lost:
+            await self._ask_parts((TaskGroup((task,)) for task in group.tasks), transport)
+            return False
+        is_divisible = len(group.tasks) > 1
+        reply = await transport.exchange(
+            Exchange(
+                group=group,
+                kind=Kind.POLL,
+                timeout_s=self._timeout_s,
+                answer_limit_bytes=_GROUP_ANSWER_BYTES if is_divisible else None,
+            )
+        )
+        if is_divisible and reply.failure is not None and raw_code_of(reply.failure) == ANSWER_TOO_LARGE:
+            await self._ask_parts(group.halves(), transport)
+            return True
+        is_refused = refuses_request(reply)
+        if is_divisible and is_refused:
+            # One after the other: what the first half teaches spares requests for the second.
+            halves_passed = [await self.ask(half, transport) for half in group.halves()]
+            if all(halves_passed) and len(group.tasks) == len(halves_passed):
+                self._trust.refused_although_each_passed(group)
+            return False
+        self.outcomes.update(poll_outcomes(group.task_uuids, reply))
+        await self._ask_about_the_unnamed(group, reply, transport)
+        return not is_refused
+
+    async def _ask_about_the_unnamed(self, group: TaskGroup, reply: Reply, asked: Transport) -> None:
+        if (
+            asked is self._transport
+            and self._fallback is not None
+            and reply.is_readable
+            and not reply.unscoped
+        ):
+            unnamed = tuple(task for task in group.tasks if task.task_uuid not in reply.by_task)
+            if unnamed:
+                await self.ask(TaskGroup(unnamed), self._fallback)
+
+    async def _ask_parts(self, parts: Iterable[TaskGroup], transport: Transport) -> None:
+        async with asyncio.TaskGroup() as requests:
+            for part in parts:
+                requests.create_task(self.ask(part, transport))

@@ -7,27 +7,22 @@ ends without its end mark is an error, with what had arrived at hand.
 from __future__ import annotations
 
 import asyncio
-import codecs
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-import httpx
 import orjson
 
-from .config import user_agent
-from .envelope import read_envelope
-from .error_codes import CONNECTION_FAILED, CONNECTION_LOST, REQUEST_TIMEOUT
+from .error_codes import CONNECTION_LOST, REQUEST_TIMEOUT, ErrorCode
 from .errors import RunwareError, create_runware_error
-from .grouping import encode_task
-from .parts import unless_cancelled
+from .parts import aborted, disconnected, unless_cancelled
+from .sse import END
+from .stream_request import chunks_of, errors_of, read_events
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from .config import StreamOptions
     from .parts import Parts
-
-_END = "[DONE]"
 
 
 @dataclass(slots=True)
@@ -44,20 +39,36 @@ class TextStreamResult:
 
 
 class TextStream:
-    """One stream. Its views can be read one after the other or side by side: each starts at the beginning.
+    """One stream. The request leaves when it is first read; so what the platform refuses is raised there.
 
-    Abandon it early with `aclose()`; reading it to the end closes it.
+    Its views can be read one after the other or side by side: each starts at the beginning. Reading to
+    the end closes it; leave it early with `async with` or `aclose()`. It ends with its client.
+
+    Errors of every view, `text()` and `result()`:
+        RunwareError: the platform reported an error, `timeout` or `aborted` of the options, or the stream broke
+            off (`connection`; not retryable, as the text may be billed). `results` holds the partial text.
     """
 
-    def __init__(self, response: httpx.Response, options: StreamOptions, task_uuid: str) -> None:
-        self._response = response
-        self._options = options
-        self._result = TextStreamResult(task_uuid=task_uuid)
+    def __init__(self, parts: Parts, task: Mapping[str, Any], options: StreamOptions) -> None:
+        self._parts = parts
+        self._task = task
+        self._cancel_event = options.cancel_event
+        self._timeout_s = (options.timeout or parts.config.timeout) / 1_000
+        self._ends_at: float | None = None
+        self._result = TextStreamResult(task_uuid=task["taskUUID"])
         self._pieces: list[tuple[str, str]] = []
-        self._lines = self._read_lines()
+        self._events = read_events(parts, task, self._timeout_s)
+        # Held apart from its readers: one who is cancelled while waiting leaves the stream as it is.
+        self._reading: asyncio.Task[list[str] | None] | None = None
         self._lock = asyncio.Lock()
-        self._is_over = False
+        self._is_over = self._is_released = False
         self._error: RunwareError | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        await self.aclose()
 
     @property
     def text_stream(self) -> AsyncIterator[str]:
@@ -74,21 +85,24 @@ class TextStream:
         return (await self.result()).text
 
     async def result(self) -> TextStreamResult:
-        """Read to the end and give text, reasoning, finish reason, usage and cost.
-
-        Errors:
-            RunwareError: the platform reported an error, or the stream broke off; `results` holds the partial text.
-        """
+        """Read to the end and give text, reasoning, finish reason, usage and cost."""
         while not self._is_over:
-            await self._advance()
+            await self._advance(len(self._pieces))
         if self._error is not None:
             raise self._error
         return self._result
 
     async def aclose(self) -> None:
-        """Stop reading. The platform may go on and bills what it has generated."""
-        self._is_over = True
-        await self._response.aclose()
+        """Stop reading; a stream that was not at its end raises `aborted` from then on.
+
+        The platform may go on and bills what it has generated.
+        """
+        if not self._is_over:
+            error = disconnected() if self._parts.closing.is_set() else aborted()
+            self._fail(error.changed(message=f"The stream was closed before its end. {error.message}"))
+        await self._release()
+
+    # ---- reading ------------------------------------------------------------------------------
 
     async def _view(self, kind: str) -> AsyncIterator[str]:
         position = 0
@@ -97,55 +111,75 @@ class TextStream:
                 piece_kind, piece = self._pieces[position]
                 position += 1
                 if piece_kind == kind:
+                    # The rest may have arrived already: who cancels wants no more of it all the same.
+                    if self._cancel_event is not None and self._cancel_event.is_set():
+                        raise self._told(aborted())
                     yield piece
             if self._is_over:
                 break
-            await self._advance()
+            await self._advance(position)
         if self._error is not None:
             raise self._error
 
-    async def _advance(self) -> None:
-        """Read until something new is there or the stream is over."""
-        before = len(self._pieces)
+    async def _advance(self, seen: int) -> None:
+        """Read until there is more than the `seen` pieces, something else was told, or the stream is over."""
         async with self._lock:
-            if self._is_over or len(self._pieces) != before:
+            if self._is_over or len(self._pieces) > seen:
                 return
             try:
-                line = await unless_cancelled(_next(self._lines), self._options.cancel_event)
-                if line is None:
-                    raise create_runware_error(CONNECTION_LOST, "The stream broke off before its end.")
-                self._take(line)
+                self._take_all(await self._next_events())
             except RunwareError as error:
-                self._error = error.changed(
-                    task_uuid=self._result.task_uuid, retryable=False, results=[self._partial()]
-                )
-            if self._error is not None or self._is_over:
-                await self.aclose()
+                if self._result.finish_reason is None or error.code is not ErrorCode.CONNECTION:
+                    self._fail(error)
+                self._is_over = True  # a line that breaks after the finish reason takes nothing away
+            if self._is_over:
+                await self._release()
 
-    def _take(self, line: str) -> None:
-        if not line.startswith("data:"):  # comments keep the line alive; other fields mean nothing here
-            return
-        content = line.removeprefix("data:").strip()
-        if content == _END:
+    async def _next_events(self) -> list[str] | None:
+        """Wait for the next part of the answer; None at its end."""
+        loop = asyncio.get_running_loop()
+        if self._ends_at is None:
+            self._ends_at = loop.time() + self._timeout_s
+            self._parts.streams.add(self)
+        if self._reading is None:
+            self._reading = asyncio.create_task(_next(self._events), name="runware-stream")
+        try:
+            async with asyncio.timeout_at(self._ends_at):
+                waiting = _result_of(self._reading)
+                events = await unless_cancelled(waiting, self._cancel_event, self._parts.closing)
+        except TimeoutError as error:
+            message = f"The stream was not over within {self._timeout_s:g} s."
+            raise create_runware_error(REQUEST_TIMEOUT, message).changed(retryable=False) from error
+        self._reading = None
+        return events
+
+    def _take_all(self, events: list[str] | None) -> None:
+        if events is None and self._result.finish_reason is None:
+            message = "The stream broke off before its end."
+            raise create_runware_error(CONNECTION_LOST, message).changed(retryable=False)
+        for event in events or ():
+            if self._is_over:
+                return
+            self._take(event)
+        # A finish reason is an end mark too: the terminator after it carries nothing.
+        self._is_over = self._is_over or events is None
+
+    def _take(self, event: str) -> None:
+        if event == END:
             self._is_over = True
             return
         try:
-            chunk = orjson.loads(content)
+            content = orjson.loads(event)
         except orjson.JSONDecodeError as error:
-            raise create_runware_error(
-                CONNECTION_LOST, "The stream holds a piece that is no JSON."
-            ) from error
-        if isinstance(chunk, dict):
+            message = "The stream holds a piece that is no JSON."
+            raise create_runware_error(CONNECTION_LOST, message).changed(retryable=False) from error
+        for chunk in chunks_of(content):
+            errors = errors_of(chunk, self._parts.log)
+            if errors:
+                raise errors[0].changed(others=errors[1:])
             self._take_chunk(chunk)
 
     def _take_chunk(self, chunk: dict[str, Any]) -> None:
-        reply = read_envelope(orjson.dumps(chunk))
-        errors = [*reply.unscoped, *(error for scoped in reply.by_task.values() for error in scoped.errors)]
-        if errors:
-            raise errors[0]
-        inner = chunk.get("data")
-        if isinstance(inner, dict):
-            chunk = inner
         self._result.chunks.append(chunk)
         delta = chunk.get("delta")
         if isinstance(delta, dict):
@@ -165,74 +199,62 @@ class TextStream:
         else:
             self._result.reasoning_content += piece
 
-    def _partial(self) -> dict[str, Any]:
-        return {"text": self._result.text, "reasoningContent": self._result.reasoning_content}
+    # ---- ends ---------------------------------------------------------------------------------
 
-    async def _read_lines(self) -> AsyncIterator[str]:
-        """Split the body into lines; a character may arrive in two halves."""
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        rest = ""
-        try:
-            async for part in self._response.aiter_bytes():
-                *lines, rest = (rest + decoder.decode(part)).replace("\r\n", "\n").split("\n")
-                for line in lines:
-                    yield line
-        except httpx.TimeoutException as error:
-            raise create_runware_error(REQUEST_TIMEOUT, "The stream stood still for too long.") from error
-        except httpx.HTTPError as error:
-            raise create_runware_error(CONNECTION_LOST, f"The stream broke off: {error!r}.") from error
-        if rest:
-            yield rest
-        # A finish reason is an end mark too: the terminator after it carries nothing.
-        self._is_over = self._result.finish_reason is not None
+    def _fail(self, error: RunwareError) -> None:
+        if not self._is_over:
+            self._error = self._told(error)
+            self._is_over = True
+
+    def _told(self, error: RunwareError) -> RunwareError:
+        partial = {
+            "taskType": self._task["taskType"],
+            "taskUUID": self._task["taskUUID"],
+            "text": self._result.text,
+            "reasoningContent": self._result.reasoning_content,
+        }
+        told = error.changed(
+            task_uuid=self._task["taskUUID"],
+            task_type=self._task["taskType"],
+            results=[partial] if self._pieces else [],
+        )
+        told.__cause__ = error.__cause__
+        return told
+
+    async def _release(self) -> None:
+        if self._is_released:
+            return
+        self._is_released = True
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+        await self._events.aclose()
+        self._parts.streams.discard(self)
 
 
-async def open_stream(parts: Parts, task: Mapping[str, Any], options: StreamOptions) -> TextStream:
-    """Send the request and give the stream once the platform has begun to answer.
+def open_stream(parts: Parts, task: Mapping[str, Any], options: StreamOptions) -> TextStream:
+    """Make the stream of a task; nothing is sent before it is read.
 
     Errors:
-        RunwareError: refused before the first piece, or not reachable.
+        RunwareError (validation): `numberResults` above 1.
     """
-    if task.get("numberResults", 1) != 1:
+    count = task.get("numberResults")
+    if isinstance(count, int | float) and count > 1:
         raise create_runware_error(
             "unsupportedParameter",
             "stream() gives one result: leave out numberResults, or use run() for several.",
             parameter="numberResults",
+            task_type=task["taskType"],
         )
-    timeout_s = (options.timeout or parts.config.timeout) / 1_000
-    request = parts.session.build_request(
-        "POST",
-        parts.config.http_base_url,
-        content=b"[" + encode_task(task).json + b"]",
-        headers={
-            "Authorization": f"Bearer {parts.config.api_key}",
-            "Content-Type": "application/json",
-            "Accept": "text/event-stream",
-            "User-Agent": user_agent(),
-        },
-        timeout=httpx.Timeout(timeout_s, connect=min(10.0, timeout_s)),
-    )
-    try:
-        response = await parts.session.send(request, stream=True)
-        if response.is_success:
-            return TextStream(response, options, task["taskUUID"])
-        body = await response.aread()
-    except httpx.TimeoutException as error:
-        raise create_runware_error(REQUEST_TIMEOUT, "The stream did not begin in time.") from error
-    except httpx.HTTPError as error:
-        raise create_runware_error(
-            CONNECTION_FAILED, f"The stream could not be opened: {error!r}."
-        ) from error
-    reply = read_envelope(body, status_code=response.status_code)
-    errors = [*reply.of(task["taskUUID"]).errors, *reply.unscoped]
-    raise (
-        errors[0]
-        if errors
-        else create_runware_error(
-            "", f"The stream was refused (HTTP {response.status_code}).", status_code=response.status_code
-        )
-    )
+    return TextStream(parts, task, options)
 
 
-async def _next(lines: AsyncIterator[str]) -> str | None:
-    return await anext(lines, None)
+async def _next(events: AsyncIterator[list[str]]) -> list[str] | None:
+    return await anext(events, None)
+
+
+async def _result_of(reading: asyncio.Task[list[str] | None]) -> list[str] | None:
+    """Wait for a task without owning it: to be cancelled here does not cancel it."""
+    await asyncio.wait({reading})
+    return None if reading.cancelled() else reading.result()

@@ -7,59 +7,72 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from .log import ClientLog
 
+    _Queue = asyncio.Queue[Awaitable[object] | None]
+
 
 class Teller:
-    """Tell items to callbacks one after the other. Leaving the block waits until all have been told."""
+    """Call callbacks one after the other. Leaving the block waits until all of them are done.
 
-    def __init__(self, log: ClientLog, default: Callable[[Any], object] | None = None) -> None:
-        self.told = 0
+    Also when the block ends with an error, since a callback hears of it before the caller does. Only when it
+    is cancelled are coroutines that still wait cut off.
+    """
+
+    def __init__(self, log: ClientLog) -> None:
         self._log = log
-        self._default = default
-        self._queue: asyncio.Queue[Awaitable[object] | None] = asyncio.Queue()
+        # Made for the first coroutine that is to be awaited: most runs have none, and thousands may be under way.
+        self._queue: _Queue | None = None
         self._awaiting: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, kind: object, *_rest: object) -> None:
-        if self._awaiting is None:
+    async def __aexit__(self, kind: type[BaseException] | None, *_rest: object) -> None:
+        if self._awaiting is None or self._queue is None:
             return
-        if kind is not None:
-            self._awaiting.cancel()
-            await asyncio.gather(self._awaiting, return_exceptions=True)
+        if kind is not None and not issubclass(kind, Exception):
+            await _cut_off(self._awaiting, self._queue)
             return
         self._queue.put_nowait(None)
-        await self._awaiting
+        try:
+            await self._awaiting
+        except asyncio.CancelledError:
+            await _cut_off(self._awaiting, self._queue)
+            raise
 
-    def tell(self, item: Any) -> None:
-        """Tell the default callback."""
-        self.told += 1
-        self.call(self._default, item)
-
-    def call(self, callback: Callable[[Any], object] | None, item: Any) -> None:
+    def call(self, callback: Callable[..., object] | None, *arguments: object) -> None:
         """Call now; what a coroutine function has to do is awaited in order, beside the request."""
         if callback is None:
             return
         try:
-            outcome = callback(item)
+            outcome = callback(*arguments)
         except Exception as error:  # noqa: BLE001 - a caller's code: it may raise anything
             self._log.write("error", "callback_failed", {"reason": repr(error)})
             return
         if inspect.isawaitable(outcome):
+            if self._queue is None:
+                self._queue = asyncio.Queue()
+                self._awaiting = asyncio.create_task(self._await_in_order(self._queue))
             self._queue.put_nowait(outcome)
-            if self._awaiting is None:
-                self._awaiting = asyncio.create_task(self._await_in_order())
 
-    async def _await_in_order(self) -> None:
-        while (awaitable := await self._queue.get()) is not None:
+    async def _await_in_order(self, queue: _Queue) -> None:
+        while (awaitable := await queue.get()) is not None:
             try:
                 await awaitable
             except Exception as error:  # noqa: BLE001 - a caller's code: it may raise anything
                 self._log.write("error", "callback_failed", {"reason": repr(error)})
+
+
+async def _cut_off(awaiting: asyncio.Task[None], queue: _Queue) -> None:
+    awaiting.cancel()
+    await asyncio.gather(awaiting, return_exceptions=True)
+    while not queue.empty():
+        unheard = queue.get_nowait()
+        if inspect.iscoroutine(unheard):
+            unheard.close()  # or Python warns that it was never awaited

@@ -6,24 +6,24 @@ repeated only when the platform certainly did not take it.
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from .config import RunOptions
-from .error_codes import UNREADABLE_ANSWER
-from .errors import RunwareError, create_runware_error, error_from_wire
+from .error_codes import UNREADABLE_ANSWER, ErrorCode
+from .errors import RunwareError, create_runware_error, error_from_wire, with_others
 from .exchange import Exchange, Kind
-from .files import encode_local_files
 from .grouping import TaskGroup, encode_task
 from .parts import pause_before_retry, unless_cancelled
 from .results import ItemState, item_state
-from .telling import Teller
+from .runs import with_local_files
+from .validating import validate_params
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
+    from .backoff import Asked
+    from .config import RunOptions
     from .envelope import Item, Reply
     from .parts import Parts
 
@@ -42,54 +42,53 @@ UTILITY_TASK_TYPES = frozenset(
 # The platform itself keeps no request on a socket open for longer (PROTOCOL 2.2); a frame that is lost is asked again.
 _SOCKET_ANSWER_S = 120.0
 _ARCHIVE_S = 5.0
+_DEFAULTS: dict[str, dict[str, Any]] = {"mediaStorage": {"operation": "upload"}, "ping": {"ping": True}}
 _QUESTIONS = frozenset({"accountManagement", "getTaskDetails", "modelSearch", "ping"})
-_HOLDS_FILES = frozenset({"imageUpload", "mediaStorage"})
 
 
 async def ask(
     parts: Parts,
     task_type: str,
     params: Mapping[str, Any],
-    options: RunOptions | None = None,
+    options: RunOptions,
     *,
-    on_phase: Callable[[Item], object] | None = None,
+    on_item: Callable[[Item], None] | None = None,
 ) -> list[Item]:
-    """Send one utility task and give its items.
+    """Send one utility task and give its items; `on_item` hears the phases of an upload while they arrive, and
+    all of the answer at its end; without it the first answer is the only one.
 
     Errors:
         RunwareError: what the platform said, or that it could not be asked.
     """
-    options = options or RunOptions()
-    task = {"taskType": task_type, **params}
-    if parts.config.encode_local_files and task_type in _HOLDS_FILES:
-        task = await asyncio.to_thread(encode_local_files, task)
-    if task_type != "ping":
-        task.setdefault("taskUUID", str(uuid.uuid4()))
-    return await unless_cancelled(_ask(parts, task, options, on_phase), options.cancel_event)
+    task = {**_DEFAULTS.get(task_type, {}), **params, "taskType": task_type}
+    work = _ask(parts, task, options, on_item)
+    return await unless_cancelled(work, options.cancel_event, parts.closing)
 
 
 async def _ask(
-    parts: Parts, task: dict[str, Any], options: RunOptions, on_phase: Callable[[Item], object] | None
+    parts: Parts, params: dict[str, Any], options: RunOptions, on_item: Callable[[Item], None] | None
 ) -> list[Item]:
-    group = TaskGroup((encode_task(task),))
+    task = await with_local_files(parts, params)
     task_type = task["taskType"]
+    if task_type != "ping":
+        task["taskUUID"] = str(task.get("taskUUID") or uuid.uuid4())
+    if parts.config.validate if options.validate is None else options.validate:
+        await validate_params(parts.session, parts.config.schemas_base_url, task, parts.log)
+    group = TaskGroup((encode_task(task),))
     timeout_s = (options.timeout or parts.config.timeout) / 1_000
     attempt = 0
     while True:
-        async with Teller(parts.log, on_phase) as teller:
-            on_item = teller.tell if task_type == "modelUpload" else None
-            reply = await _exchange(parts, group, timeout_s, on_item)
-            items = _items(reply, group)
-            if task_type == "modelUpload":
-                for item in items[teller.told :]:  # HTTP answers at once, without a word before
-                    teller.tell(item)
+        reply = await _exchange(parts, group, timeout_s, on_item)
+        items = _items(reply, group)
+        if on_item is not None:  # HTTP tells nothing before its answer
+            for item in items:
+                on_item(item)
         error = _error(reply, items, group)
         if error is None:
             return items
-        is_repeatable = task_type in _QUESTIONS or (reply.failure is not None and not reply.was_written)
-        if not is_repeatable:
-            raise error
-        await pause_before_retry(parts, error, attempt)
+        is_taken = reply.was_written and error.code is not ErrorCode.RATE_LIMIT
+        asked: Asked = "question" if task_type in _QUESTIONS else "change"
+        await pause_before_retry(parts, error, attempt, asked=asked, may_be_taken=is_taken)
         attempt += 1
 
 
@@ -97,7 +96,7 @@ async def _exchange(
     parts: Parts, group: TaskGroup, timeout_s: float, on_item: Callable[[Item], None] | None
 ) -> Reply:
     task = group.tasks[0]
-    kind = Kind.PHASES if task.task_type == "modelUpload" else Kind.UTILITY
+    kind = Kind.UTILITY if on_item is None else Kind.PHASES
     if parts.poll_fallback is None or kind is Kind.PHASES:
         return await parts.transport.exchange(
             Exchange(group=group, kind=kind, timeout_s=timeout_s, on_item=on_item)
@@ -130,7 +129,7 @@ def _error(reply: Reply, items: list[Item], group: TaskGroup) -> RunwareError | 
         if reply.failure is not None:
             told.append(reply.failure)
     if told or items:
-        return told[0] if told else None
+        return with_others(told) if told else None
     if (
         reply.is_readable
         and reply.status_code in {None, HTTPStatus.OK}
@@ -148,24 +147,22 @@ def _error(reply: Reply, items: list[Item], group: TaskGroup) -> RunwareError | 
     )
 
 
-def upload_errors(phases: Iterable[Item], task_uuid: str) -> list[RunwareError]:
-    """Read the failed phases of a model upload; the platform tells the reason in `message`."""
-    return [
-        create_runware_error(
-            "uploadFailed",
-            str(phase.get("message") or "The model could not be taken."),
-            task_type="modelUpload",
-            task_uuid=task_uuid,
-        )
-        for phase in phases
-        if phase.get("status") == "failed"
-    ]
+def upload_error(phase: Item) -> RunwareError | None:
+    """Read a failed phase of a model upload; the platform tells the reason in `message`."""
+    if phase.get("status") != "failed":
+        return None
+    return create_runware_error(
+        "uploadFailed",
+        str(phase.get("message") or "The model could not be taken."),
+        task_type="modelUpload",
+        task_uuid=phase.get("taskUUID"),
+    )
 
 
 def _item_errors(items: list[Item], group: TaskGroup) -> list[RunwareError]:
     task = group.tasks[0]
     if task.task_type == "modelUpload":
-        return upload_errors(items, task.task_uuid)
+        return [error for error in map(upload_error, items) if error is not None]
     return [
         error_from_wire(
             item["error"] if isinstance(item.get("error"), dict) else item, task_uuid=task.task_uuid

@@ -1,103 +1,88 @@
 """Check parameters against the platform's own schema of their model, before they are sent.
 
-Best effort: without the schemas service, or for a model it does not know, nothing is checked and
-the platform decides, as it does in any case.
+Best effort: where nobody has a schema nothing is checked and the platform decides, as it does in
+any case.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
-import httpx
-import jsonschema  # type: ignore[import-untyped]  # ships no types; used in this module only
 import orjson
-import referencing
-from jsonschema.validators import validator_for  # type: ignore[import-untyped]  # the same
 
 from .errors import create_runware_error
+from .grouping import encode_task
+from .schema_lookup import clear_validator_cache, find_schema
+from .violations import describe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import httpx
+
     from .log import ClientLog
+    from .schema_lookup import FoundSchema
 
-_FETCH_TIMEOUT_S = 5.0
-_validators: dict[tuple[str, str], tuple[Any, str | None]] = {}
+__all__ = ["clear_validator_cache", "validate_params"]
 
-
-def clear_validator_cache() -> None:
-    """Forget the schemas fetched by this process; the next validation fetches them again."""
-    _validators.clear()
+# The rest is in `validation_errors`; a message that fills a screen is not read.
+_TOLD_IN_MESSAGE = 20
 
 
 async def validate_params(
     session: httpx.AsyncClient, schemas_base_url: str, task: Mapping[str, Any], log: ClientLog
 ) -> None:
-    """Check a task against the schema of its model.
+    """Check a task, as it would be sent, against the schema of its model or utility.
 
     Errors:
-        RunwareError (validation): with every violation in `validation_errors` (message, path, rule, rule_definition).
+        RunwareError (validation): with every violation in `validation_errors` (message, path, rule,
+            rule_definition) and in the message; `parameter` is the first.
     """
-    model = task.get("model")
-    if not isinstance(model, str):
+    found = await find_schema(session, schemas_base_url, task, log)
+    if found is None:
         return
-    validator, documentation = await _validator(session, schemas_base_url, model, log)
-    if validator is None:
-        return
-    # What will go over the wire: tuples are lists there and UUID objects are strings.
-    content = orjson.loads(orjson.dumps(dict(task)))
-    violations = sorted(
-        validator.iter_errors(content), key=lambda violation: list(map(str, violation.absolute_path))
-    )
+    violations = _violations(found, task, log)
     if not violations:
         return
-    first = violations[0]
-    path = ".".join(map(str, first.absolute_path))
+    parameter = violations[0]["path"] or None
     raise create_runware_error(
         "validationFailed",
-        f"{path or 'The parameters'}: {first.message[:300]}",
-        parameter=path or None,
+        _message(task, violations),
+        parameter=parameter,
         task_type=task["taskType"],
         task_uuid=task.get("taskUUID"),
-        documentation=documentation,
-        model=model,
-        validation_errors=[
-            {
-                "message": violation.message[:300],
-                "path": ".".join(map(str, violation.absolute_path)),
-                "rule": violation.validator,
-                "rule_definition": violation.validator_value,
-            }
-            for violation in violations
-        ],
+        documentation=_link(found.documentation, parameter),
+        model=task.get("model"),
+        validation_errors=violations,
     )
 
 
-async def _validator(
-    session: httpx.AsyncClient, schemas_base_url: str, model: str, log: ClientLog
-) -> tuple[Any, str | None]:
-    key = schemas_base_url, model
-    if key in _validators:
-        return _validators[key]
-    url = f"{schemas_base_url.rstrip('/')}/resolve/{quote(model, safe='')}"
+def _violations(found: FoundSchema, task: Mapping[str, Any], log: ClientLog) -> list[dict[str, Any]]:
+    # What will go over the wire: tuples are lists there and UUID objects are strings.
+    content = orjson.loads(encode_task(task).json)
+    known = found.validator.schema.get("properties", {})
+    # Some schemas have no word on delivery, or none on streams: what the client adds is no problem of the caller.
+    if "deliveryMethod" not in known or content.get("deliveryMethod") == "stream":
+        content.pop("deliveryMethod", None)
     try:
-        response = await session.get(url, timeout=_FETCH_TIMEOUT_S)
-        if response.status_code == httpx.codes.NOT_FOUND:
-            _validators[key] = None, None
-            return None, None
-        response.raise_for_status()
-        answer = orjson.loads(response.content)
-        schema = answer.get("requestSchema")
-        if schema is None:
-            found: tuple[Any, str | None] = None, None
-        else:
-            kind = validator_for(schema)
-            kind.check_schema(schema)
-            # An empty registry: a schema may not make this process fetch what it refers to.
-            found = kind(schema, registry=referencing.Registry()), answer.get("documentation")
-    except (httpx.HTTPError, ValueError, AttributeError, jsonschema.SchemaError) as error:
-        log.write("warn", "schema_not_usable", {"model": model, "reason": repr(error)})
-        return None, None
-    _validators[key] = found
-    return found
+        violations = list(found.validator.iter_errors(content))
+    except Exception as error:  # noqa: BLE001 - a foreign schema inside a library: it may raise anything
+        log.write("warn", "schema_not_usable", {"model": task.get("model"), "reason": repr(error)})
+        return []
+    return describe(violations)
+
+
+def _link(page: str | None, parameter: str | None) -> str | None:
+    """Point into the page of the model; None leaves it to what the client knows of models itself."""
+    if page is None or parameter is None:
+        return page
+    return f"{page}#request-{parameter.replace('.', '-')}"
+
+
+def _message(task: Mapping[str, Any], violations: list[dict[str, Any]]) -> str:
+    subject = f"{task['taskType']} ({task['model']})" if task.get("model") else task["taskType"]
+    count = "1 problem" if len(violations) == 1 else f"{len(violations)} problems"
+    lines = [f"{count} with the parameters of {subject}:"]
+    lines += [f"- {violation['message']}" for violation in violations[:_TOLD_IN_MESSAGE]]
+    left = len(violations) - _TOLD_IN_MESSAGE
+    return "\n".join([*lines, f"- and {left} more, in validation_errors"] if left > 0 else lines)

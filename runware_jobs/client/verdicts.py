@@ -10,8 +10,8 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from .error_codes import CONFLICT_RAW_CODE, UNREADABLE_ANSWER, ErrorCode, is_own_credits
-from .errors import RunwareError, create_runware_error, raw_code_of
+from .error_codes import CONFLICT_RAW_CODE, SILENT_ANSWER, UNREADABLE_ANSWER, ErrorCode, is_own_credits
+from .errors import RunwareError, create_runware_error, raw_code_of, with_others
 from .outcomes import (
     Accepted,
     Blocked,
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 # Statuses of a gateway that gave up: the task behind it may be running, whatever the body says.
 _GATEWAY_STATUSES = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT})
 _OVERLOAD_RAW_CODES = frozenset({"serviceUnavailable", "serverUnavailable"})
+# Of these a whole request may be guilty because of one task in it; the rest speak of the account or the service.
+_REFUSING_CODES = frozenset({ErrorCode.VALIDATION, ErrorCode.NOT_FOUND, ErrorCode.UNKNOWN})
 _UNKNOWN_TASK_RAW_CODES = frozenset({"taskNotFound", "taskExpired", "taskFailedOrNotFound"})
 
 
@@ -48,6 +50,17 @@ def submit_outcomes(task_uuids: Sequence[str], reply: Reply) -> dict[str, Submit
 def poll_outcomes(task_uuids: Sequence[str], reply: Reply) -> dict[str, PollOutcome]:
     """Decide each task of one `getResponse` request."""
     return {task_uuid: _polled(task_uuid, reply) for task_uuid in task_uuids}
+
+
+def refuses_request(reply: Reply) -> bool:
+    """Say whether the platform turned the request down as a whole, for something that stands in it."""
+    if reply.failure is not None or reply.by_task:
+        return False
+    status = reply.status_code
+    if status is not None and not HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        return False
+    error = reply.unscoped[0] if reply.unscoped else _silence(reply)
+    return error.code in _REFUSING_CODES and (bool(reply.unscoped) or status is not None)
 
 
 def _submitted(task_uuid: str, reply: Reply, *, is_alone: bool) -> SubmitOutcome:
@@ -69,7 +82,7 @@ def _rejected_by_name(errors: Sequence[RunwareError]) -> SubmitOutcome:
     conflict = next((error for error in errors if raw_code_of(error) == CONFLICT_RAW_CODE), None)
     if conflict is not None:
         return Conflict(conflict)
-    error = errors[0]
+    error = with_others(errors)
     if error.status_code in _GATEWAY_STATUSES:
         return Unclear(error)
     if _is_account(error):
@@ -80,7 +93,7 @@ def _rejected_by_name(errors: Sequence[RunwareError]) -> SubmitOutcome:
 
 
 def _rejected_as_a_whole(task_uuid: str, reply: Reply, *, is_alone: bool) -> SubmitOutcome:
-    error = reply.unscoped[0] if reply.unscoped else _silence(reply)
+    error = with_others(reply.unscoped) if reply.unscoped else _silence(reply)
     status = reply.status_code
     if status in _GATEWAY_STATUSES:
         return Unclear(_for_task(error, task_uuid))
@@ -183,11 +196,15 @@ def _for_task(error: RunwareError, task_uuid: str) -> RunwareError:
 
 def _silence(reply: Reply) -> RunwareError:
     where = "" if reply.status_code is None else f" (HTTP {reply.status_code})"
-    what = "does not mention the task" if reply.is_readable else "is not a Runware answer"
+    raw_code, what = (
+        (SILENT_ANSWER, "does not mention the task")
+        if reply.is_readable
+        else (UNREADABLE_ANSWER, "is not a Runware answer")
+    )
     # From 400 on the status names the class better than an identifier of ours would.
     names_class = reply.status_code is not None and reply.status_code >= HTTPStatus.BAD_REQUEST
     return create_runware_error(
-        "" if names_class else UNREADABLE_ANSWER,
+        "" if names_class else raw_code,
         f"The answer{where} {what}.",
         status_code=reply.status_code,
         retry_after_s=reply.retry_after_s,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from typing import TYPE_CHECKING, Any
 
 from websockets.asyncio.client import connect as websockets_connect
@@ -16,10 +17,20 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from .backoff import retry_delay_s
 from .config import user_agent
 from .envelope import Reply, failed
-from .error_codes import CONNECTION_FAILED, CONNECTION_LOST, NOT_CONNECTED, REQUEST_TIMEOUT, ErrorCode
+from .error_codes import (
+    CONNECTION_FAILED,
+    CONNECTION_LOST,
+    DISCONNECTED,
+    NOT_CONNECTED,
+    RECONNECTION_FAILED,
+    REQUEST_TIMEOUT,
+    ErrorCode,
+)
 from .errors import RunwareError, create_runware_error
+from .exchange import tell_errors
 from .fence import fence_error
 from .ws_session import (
+    PING_FRAME,
     Arrived,
     BecameUp,
     Drop,
@@ -74,16 +85,18 @@ class WebSocketTransport:
         self._session = SocketSession(config.api_key, times)
         self._socket: Any = None
         self._runner: asyncio.Task[None] | None = None
-        self._waiters: set[asyncio.Future[None]] = set()
-        self._connecting: set[asyncio.Future[None]] = set()
+        self._is_closed = False
+        self._ended_by: RunwareError | None = None  # why this side gave the present socket up
+        self._waiters: set[asyncio.Future[None]] = set()  # for the line, however often it takes
+        self._connecting: set[asyncio.Future[None]] = set()  # for the attempt under way or next
         self._replies: dict[int, tuple[asyncio.Future[Reply], Exchange]] = {}
         self._write_lock = asyncio.Lock()
         self._is_due_changed = asyncio.Event()
 
     @property
     def is_connected(self) -> bool:
-        """Whether the session is authenticated on an open socket."""
-        return self._session.state is SessionState.UP and self._socket is not None
+        """Whether the session is authenticated on a socket that is open, as far as is known."""
+        return self._socket is not None and self._session.is_usable(time.monotonic())
 
     async def connect(self) -> None:
         """Connect and authenticate; the first failure is raised instead of being tried again.
@@ -91,13 +104,15 @@ class WebSocketTransport:
         Errors:
             RunwareError: `auth` when the key is refused, `connection` or `timeout` otherwise.
         """
+        if self._is_closed:
+            raise _closed_error()
         if self.is_connected:
             return
         waiter = self._wait_for_session(self._connecting)
         try:
             await waiter
         except RunwareError as error:
-            if not self._waiters:  # requests that wait for the line keep it trying
+            if not self._is_wanted():
                 await self._stop()
             raise error.changed() from error
         finally:
@@ -105,6 +120,8 @@ class WebSocketTransport:
 
     async def exchange(self, exchange: Exchange) -> Reply:
         """Write once when the line is up, and wait for the answer. Raises only CancelledError."""
+        if self._is_closed:
+            return failed(_closed_error(), was_written=False)
         ticket: int | None = None
         was_sent = False
         refusal = await self._wait_until_up(exchange)
@@ -135,9 +152,10 @@ class WebSocketTransport:
                 self._session.give_up(ticket)
 
     async def close(self) -> None:
-        """Close the socket and end all exchanges under way."""
+        """Close the socket for good and end all exchanges under way; nothing opens it again."""
+        self._is_closed = True
         await self._stop()
-        self._end_all(create_runware_error("disconnected", "The client was closed."))
+        self._end_all(_closed_error())
 
     # ---- waiting for the line ---------------------------------------------------------------
 
@@ -145,13 +163,26 @@ class WebSocketTransport:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         waiters.add(waiter)
         if self._runner is None or self._runner.done():
-            self._runner = asyncio.create_task(self._run(), name="runware-websocket")
+            self._start()
         return waiter
+
+    def _start(self) -> None:
+        self._runner = asyncio.create_task(self._run(), name="runware-websocket")
+        self._runner.add_done_callback(self._runner_ended)
+
+    def _runner_ended(self, runner: asyncio.Task[None]) -> None:
+        """Go on for those who came while the runner was being stopped: two at once would share one session."""
+        if self._runner is runner and not self._is_closed and self._is_wanted():
+            self._start()
+
+    def _is_wanted(self) -> bool:
+        return any(not waiter.done() for waiter in self._waiters | self._connecting)
 
     async def _wait_until_up(self, exchange: Exchange) -> Reply | None:
         if self.is_connected:
             return None
-        waiter = self._wait_for_session(self._waiters)
+        waiters = self._waiters if exchange.is_held else self._connecting
+        waiter = self._wait_for_session(waiters)
         wait_s = min(exchange.fence.left_s(), exchange.connect_s or exchange.timeout_s)
         try:
             async with asyncio.timeout(wait_s):
@@ -168,7 +199,7 @@ class WebSocketTransport:
                 return Reply(unscoped=(error,), is_readable=True, was_written=False)
             return failed(error, was_written=False)
         finally:
-            self._waiters.discard(waiter)
+            waiters.discard(waiter)
         return None
 
     def _last_look(self, exchange: Exchange) -> Reply | None:
@@ -199,14 +230,16 @@ class WebSocketTransport:
             if self._session.state is SessionState.REJECTED:
                 self._end_all(error)
                 return
-            attempt = 0 if was_up else attempt + 1
+            attempt = 1 if was_up else attempt + 1
             if not was_up:  # the end of an established line is no failure to connect
                 _fail_all(self._connecting, error)
             if attempt > self._config.max_reconnect_attempts:
-                self._end_all(error)
+                self._log.write("error", "reconnecting_ended", {"attempts": attempt - 1})
+                message = f"Not connected again after {attempt - 1} attempts: {error.message}"
+                self._end_all(create_runware_error(RECONNECTION_FAILED, message))
                 return
             pause_s = retry_delay_s(
-                max(0, attempt - 1), base_ms=self._config.retry_delay, strategy=self._config.retry_strategy
+                attempt - 1, base_ms=self._config.retry_delay, strategy=self._config.retry_strategy
             )
             self._log.write("retry", "reconnecting", {"attempt": attempt, "pause_ms": round(pause_s * 1_000)})
             await asyncio.sleep(pause_s)
@@ -214,6 +247,7 @@ class WebSocketTransport:
     async def _one_connection(self) -> tuple[bool, RunwareError]:
         """Connect, serve until the line ends, and say whether it was ever up and why it ended."""
         self._session.state = SessionState.DOWN
+        self._ended_by = None
         try:
             async with asyncio.timeout(self._auth_s):
                 socket = await self._open_socket()
@@ -246,18 +280,17 @@ class WebSocketTransport:
         return await websockets_connect(url, **_SOCKET_OPTIONS, write_limit=0, user_agent_header=user_agent())
 
     async def _serve(self, socket: Any) -> tuple[bool, RunwareError]:
-        loop = asyncio.get_running_loop()
         self._socket = socket
-        ending = create_runware_error(CONNECTION_LOST, "The WebSocket connection was lost.")
         was_up = False
         async with asyncio.TaskGroup() as tasks:
             ticker = tasks.create_task(self._tick(socket))
             try:
-                await self._carry_out(self._session.opened(loop.time()), socket)
+                await self._carry_out(self._session.opened(time.monotonic()), socket)
                 async for frame in socket:
-                    rejection = await self._carry_out(self._session.receive(frame, loop.time()), socket)
-                    if rejection is not None:
-                        ending = rejection
+                    if self._log.is_enabled:
+                        self._log.write("receive", "frame", {"size_bytes": len(frame)})
+                    await self._carry_out(self._session.receive(frame, time.monotonic()), socket)
+                    if self._session.state is SessionState.REJECTED:
                         break
                     was_up = was_up or self._session.state is SessionState.UP
                     self._is_due_changed.set()
@@ -265,26 +298,27 @@ class WebSocketTransport:
                 self._log.write("connection", "socket_closed", {"reason": str(error)})
             finally:
                 self._socket = None
-                await self._carry_out(self._session.lost(), socket)
+                is_final = self._config.max_reconnect_attempts < 1
+                await self._carry_out(self._session.lost(is_final=is_final), socket)
                 ticker.cancel()
-        return was_up, ending
+        lost = create_runware_error(CONNECTION_LOST, "The WebSocket connection was lost.")
+        return was_up, self._ended_by or lost
 
     async def _tick(self, socket: Any) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             self._is_due_changed.clear()
-            wait_s = max(0.0, self._session.due_at() - loop.time())
+            wait_s = max(0.0, self._session.due_at() - time.monotonic())
             try:
                 async with asyncio.timeout(None if wait_s == float("inf") else wait_s):
                     await self._is_due_changed.wait()
             except TimeoutError:
-                await self._carry_out(self._session.tick(loop.time()), socket)
+                await self._carry_out(self._session.tick(time.monotonic()), socket)
 
-    async def _carry_out(self, effects: Iterable[Effect], socket: Any) -> RunwareError | None:
-        rejection: RunwareError | None = None
+    async def _carry_out(self, effects: Iterable[Effect], socket: Any) -> None:
         for effect in effects:
             match effect:
                 case Send(frame):
+                    self._log.write("heartbeat" if frame == PING_FRAME else "auth", "sent")
                     await self._write_own(socket, frame)
                 case BecameUp():
                     self._log.write("auth", "authenticated")
@@ -292,24 +326,28 @@ class WebSocketTransport:
                     _release_all(self._connecting)
                 case Rejected(error):
                     self._log.write("auth", "key_rejected", {"message": error.message})
-                    rejection = error
-                case Drop(reason):
-                    self._log.write("heartbeat", "dropped", {"reason": reason})
+                    self._ended_by = error
+                case Drop(error):
+                    self._log.write("connection", "dropped", {"reason": error.message})
+                    self._ended_by = error
                     await self._drop(socket)
                 case Arrived(ticket, item):
                     self._arrived(ticket, item)
                 case Finished(ticket, reply):
-                    future, _exchange = self._replies.get(ticket, (None, None))
-                    if future is not None and not future.done():
-                        future.set_result(reply)
-                case Stray(what):
-                    self._log.write("warn", what)
-        return rejection
+                    self._finished(ticket, reply)
+                case Stray(what, about):
+                    self._log.write("warn", what, {"about": about})
 
     def _arrived(self, ticket: int, item: dict[str, Any]) -> None:
         entry = self._replies.get(ticket)
         if entry is not None and entry[1].on_item is not None:
             entry[1].on_item(item)
+
+    def _finished(self, ticket: int, reply: Reply) -> None:
+        tell_errors(self._log, reply)
+        future, _exchange = self._replies.get(ticket, (None, None))
+        if future is not None and not future.done():
+            future.set_result(reply)
 
     async def _write_own(self, socket: Any, frame: str) -> None:
         async with self._write_lock:
@@ -339,17 +377,14 @@ class WebSocketTransport:
             await socket.close()
 
     async def _stop(self) -> None:
-        runner, self._runner = self._runner, None
-        if runner is not None:
-            runner.cancel()
-            await asyncio.gather(runner, return_exceptions=True)
+        if self._runner is not None:
+            self._runner.cancel()
+            await asyncio.gather(self._runner, return_exceptions=True)
 
     def _end_all(self, error: RunwareError) -> None:
         for effect in self._session.abandon(error):
-            if isinstance(effect, Finished) and effect.ticket in self._replies:
-                future, _exchange = self._replies[effect.ticket]
-                if not future.done():
-                    future.set_result(effect.reply)
+            if isinstance(effect, Finished):
+                self._finished(effect.ticket, effect.reply)
         _fail_all(self._waiters, error)
         _fail_all(self._connecting, error)
 
@@ -364,3 +399,7 @@ def _fail_all(waiters: set[asyncio.Future[None]], error: RunwareError) -> None:
     for waiter in waiters:
         if not waiter.done():
             waiter.set_exception(error)
+
+
+def _closed_error() -> RunwareError:
+    return create_runware_error(DISCONNECTED, "The client was closed.")

@@ -7,17 +7,18 @@ It never asks for a frame to be sent twice; what may be repeated is decided by `
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 import orjson
 
 from .envelope import Item, Reply, Scoped, read_envelope
-from .error_codes import CONNECTION_LOST, REQUEST_TIMEOUT, ErrorCode
+from .error_codes import AUTH_TIMEOUT, CONNECTION_LOST, RECONNECTION_FAILED, REQUEST_TIMEOUT, ErrorCode
 from .errors import RunwareError, create_runware_error, raw_code_of
 from .exchange import Exchange, Kind
 from .routing import accepts_error, accepts_item, has_answer
+from .ws_pending import NEVER, Pending, PendingExchanges
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -57,7 +58,7 @@ class Rejected:
 class Drop:
     """Abandon the connection; it is dead or of no use."""
 
-    reason: str
+    error: RunwareError
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,7 @@ class Stray:
     """Something that belongs to no exchange; worth a log line, and nobody's failure."""
 
     what: str
+    about: str | None = None  # a task UUID, or the raw code of an error
 
 
 Effect = Send | BecameUp | Rejected | Drop | Arrived | Finished | Stray
@@ -96,32 +98,9 @@ class SessionTimes:
     pong_s: float = 15.0
     poll_settle_s: float = 0.25
     # An ACK takes milliseconds. What is this late counts as unclear, which is safe, and holds up a whole group.
+    # Also how long the other results of a pushed task are waited for after one of them failed.
     submit_settle_s: float = 5.0
     resume_s: float = 10.0
-
-
-@dataclass(slots=True)
-class _Pending:
-    ticket: int
-    exchange: Exchange
-    by_task: dict[str, Scoped] = field(default_factory=dict)
-    unscoped: list[RunwareError] = field(default_factory=list)
-    loose_items: list[Item] = field(default_factory=list)
-    is_answered: bool = False
-    settles_at: float | None = None
-    ends_at: float | None = None
-
-    def add(self, task_uuid: str, scoped: Scoped) -> None:
-        self.by_task[task_uuid] = self.by_task.get(task_uuid, Scoped()).plus(scoped)
-
-    def reply(self, failure: RunwareError | None = None) -> Reply:
-        return Reply(
-            by_task=self.by_task,
-            unscoped=tuple(self.unscoped),
-            loose_items=tuple(self.loose_items),
-            is_readable=self.is_answered,
-            failure=failure,
-        )
 
 
 class SocketSession:
@@ -132,14 +111,18 @@ class SocketSession:
         self.session_uuid: str | None = None
         self._api_key = api_key
         self._times = times or SessionTimes()
-        self._pending: dict[int, _Pending] = {}
-        # A frame may answer a hundred tasks while thousands wait: found by UUID, never by walking through all.
-        self._by_task: dict[str, dict[int, str]] = {}
-        self._next_ticket = 0
-        self._auth_ends_at = float("inf")
-        self._ping_at = float("inf")
+        self._pending = PendingExchanges()
+        self._auth_ends_at = NEVER
+        self._ping_at = NEVER
         self._pinged_at: float | None = None
         self._sent_session_uuid = False
+
+    def is_usable(self, now_s: float) -> bool:
+        """Whether a request may be written now: authenticated, and no answer to a ping is overdue.
+
+        An overdue answer means that the line may be half open; what is written there may never arrive.
+        """
+        return self.state is SessionState.UP and now_s < self._pong_ends_at
 
     # ---- what the shell reports -------------------------------------------------------------
 
@@ -150,33 +133,32 @@ class SocketSession:
         self._pinged_at = None
         return [self._auth_frame()]
 
-    def lost(self, reason: str = "the connection was lost") -> list[Effect]:
-        """The socket is gone: what was written and not answered has no answer.
+    def lost(self, *, is_final: bool = False) -> list[Effect]:
+        """The socket is gone: what was written and not answered has no answer. With `is_final` no other follows.
 
         Pushed results (sync delivery) may be replayed to a resumed session (PROTOCOL 2.2), so those
         exchanges stay for a while; all others end here.
         """
+        if self.state is SessionState.AUTHENTICATING and self._sent_session_uuid:
+            # The resume got no answer but the end of the line: another try with it could go on like this for ever.
+            self.session_uuid = None
         if self.state is not SessionState.REJECTED:
             self.state = SessionState.DOWN
-        self._auth_ends_at = self._ping_at = float("inf")
+        self._auth_ends_at = self._ping_at = NEVER
         self._pinged_at = None
         effects: list[Effect] = []
-        for pending in list(self._pending.values()):
-            if pending.exchange.kind is Kind.PUSH and self.session_uuid is not None:
+        for pending in self._pending:
+            if pending.exchange.kind is Kind.PUSH and self.session_uuid is not None and not is_final:
+                pending.expect_replay()
                 continue
-            effects.append(
-                self._fail(pending, create_runware_error(CONNECTION_LOST, f"No answer: {reason}."))
-            )
+            raw_code = RECONNECTION_FAILED if is_final else CONNECTION_LOST
+            message = "No answer: the WebSocket connection was lost."
+            effects.append(self._fail(pending, _lost_error(pending.exchange, message, raw_code)))
         return effects
 
     def begin(self, exchange: Exchange) -> tuple[int, str]:
         """Register an exchange and give its ticket and frame. Call it immediately before the write."""
-        ticket = self._next_ticket
-        self._next_ticket += 1
-        self._pending[ticket] = _Pending(ticket, exchange)
-        for task in exchange.group.tasks:
-            self._by_task.setdefault(task.task_uuid, {})[ticket] = task.task_type
-        return ticket, exchange.group.body().decode()
+        return self._pending.add(exchange).ticket, exchange.group.body().decode()
 
     def give_up(self, ticket: int) -> Reply | None:
         """End an exchange whose time is over; what has arrived is kept. None when it has ended already."""
@@ -188,7 +170,7 @@ class SocketSession:
 
     def abandon(self, error: RunwareError) -> list[Effect]:
         """End every exchange: the client closes, or there will be no connection any more."""
-        return [self._fail(pending, error) for pending in list(self._pending.values())]
+        return [self._fail(pending, error) for pending in self._pending]
 
     def receive(self, frame: str | bytes, now_s: float) -> list[Effect]:
         """Take one frame of the server."""
@@ -197,7 +179,7 @@ class SocketSession:
         if not reply.is_readable:
             return [Stray("unreadable_frame")]
         effects: list[Effect] = []
-        touched: dict[int, _Pending] = {}
+        touched: dict[int, Pending] = {}
         for item in reply.loose_items:
             effects += self._loose_item(item, now_s, touched)
         for task_uuid, scoped in reply.by_task.items():
@@ -215,33 +197,36 @@ class SocketSession:
     def tick(self, now_s: float) -> list[Effect]:
         """Do what is due at this instant."""
         if self.state is SessionState.AUTHENTICATING and now_s >= self._auth_ends_at:
-            return [Drop("authentication was not answered")]
+            return [_drop(AUTH_TIMEOUT, "The authentication on the WebSocket was not answered in time.")]
         effects: list[Effect] = []
         if self.state is SessionState.UP:
-            if self._pinged_at is not None and now_s >= self._pinged_at + self._times.pong_s:
-                return [Drop("half-open: nothing came back after a ping")]
+            if now_s >= self._pong_ends_at:
+                return [_drop(CONNECTION_LOST, "The WebSocket is half open: nothing came back after a ping.")]
             if now_s >= self._ping_at:
                 self._ping_at = now_s + self._times.heartbeat_s
                 self._pinged_at = now_s if self._pinged_at is None else self._pinged_at
                 effects.append(Send(PING_FRAME))
-        for pending in list(self._pending.values()):
+        while (pending := self._pending.next_due()) is not None and now_s >= pending.due_at:
             if pending.settles_at is not None and now_s >= pending.settles_at:
                 effects.append(self._finish(pending))
-            elif pending.ends_at is not None and now_s >= pending.ends_at:
-                error = create_runware_error(
-                    CONNECTION_LOST, "The result was not replayed after a reconnect."
-                )
-                effects.append(self._fail(pending, error))
+            else:
+                message = "The result was not replayed after a reconnect."
+                effects.append(self._fail(pending, _lost_error(pending.exchange, message)))
         return effects
 
     def due_at(self) -> float:
         """The instant of the next `tick` that has something to do; infinite when there is none."""
-        dues = [self._auth_ends_at, self._ping_at]
-        if self._pinged_at is not None:
-            dues.append(self._pinged_at + self._times.pong_s)
-        for pending in self._pending.values():
-            dues += [due for due in (pending.settles_at, pending.ends_at) if due is not None]
-        return min(dues)
+        pending = self._pending.next_due()
+        return min(
+            self._auth_ends_at,
+            self._ping_at,
+            self._pong_ends_at,
+            NEVER if pending is None else pending.due_at,
+        )
+
+    @property
+    def _pong_ends_at(self) -> float:
+        return NEVER if self._pinged_at is None else self._pinged_at + self._times.pong_s
 
     # ---- authentication ---------------------------------------------------------------------
 
@@ -256,10 +241,10 @@ class SocketSession:
         session_uuid = item.get("connectionSessionUUID")
         self.session_uuid = session_uuid if isinstance(session_uuid, str) else None
         self.state = SessionState.UP
-        self._auth_ends_at = float("inf")
+        self._auth_ends_at = NEVER
         self._ping_at = now_s + self._times.heartbeat_s
-        for pending in self._pending.values():
-            pending.ends_at = now_s + self._times.resume_s
+        for pending in self._pending:
+            self._pending.put_off(pending, ends_at=now_s + self._times.resume_s)
         return [BecameUp()]
 
     def _not_authenticated(self, error: RunwareError) -> list[Effect]:
@@ -270,20 +255,22 @@ class SocketSession:
         if error.code is ErrorCode.AUTH:
             self.state = SessionState.REJECTED
             return [Rejected(error.changed(task_uuid=None))]
-        return [Drop(f"authentication failed: {error.message}")]
+        return [Drop(error)]
 
     # ---- routing ----------------------------------------------------------------------------
 
-    def _item(self, task_uuid: str, item: Item, touched: dict[int, _Pending]) -> list[Effect]:
+    def _item(self, task_uuid: str, item: Item, touched: dict[int, Pending]) -> list[Effect]:
         takers = [
-            ticket
-            for ticket, task_type in self._by_task.get(task_uuid, {}).items()
-            if accepts_item(self._pending[ticket].exchange.kind, task_type, item)
+            pending
+            for pending, task_type in self._pending.about(task_uuid)
+            if accepts_item(pending.exchange.kind, task_type, item)
         ]
         if not takers:
-            return [Stray("item_of_no_request")]
+            return [Stray("item_of_no_request", task_uuid)]
         # An ACK carries no status and a poll's answer does: that tells them apart under one UUID.
-        pending = self._first(takers, wants_poll="status" in item)
+        pending = _first(takers, wants_poll="status" in item)
+        if pending.is_known(item):
+            return []
         pending.add(task_uuid, Scoped(items=(item,)))
         touched[pending.ticket] = pending
         if pending.exchange.on_item is None:
@@ -291,52 +278,48 @@ class SocketSession:
         return [Arrived(pending.ticket, item)]
 
     def _error(
-        self, task_uuid: str, error: RunwareError, entry: Item, touched: dict[int, _Pending]
+        self, task_uuid: str, error: RunwareError, entry: Item, touched: dict[int, Pending]
     ) -> list[Effect]:
         if self.state is SessionState.AUTHENTICATING and error.task_type == "authentication":
             return self._not_authenticated(error)
         takers = [
-            ticket
-            for ticket, task_type in self._by_task.get(task_uuid, {}).items()
-            if accepts_error(self._pending[ticket].exchange.kind, task_type, error)
+            pending
+            for pending, task_type in self._pending.about(task_uuid)
+            if accepts_error(pending.exchange.kind, task_type, error)
         ]
         if not takers:
-            return [Stray("error_of_no_request")]
-        pending = self._first(takers, wants_poll=entry.get("status") == "error")
+            return [Stray("error_of_no_request", raw_code_of(error))]
+        pending = _first(takers, wants_poll=entry.get("status") == "error")
         pending.add(task_uuid, Scoped(errors=(error,), error_items=(entry,)))
         touched[pending.ticket] = pending
         return []
 
-    def _first(self, tickets: list[int], *, wants_poll: bool) -> _Pending:
-        ticket = min(tickets, key=lambda t: ((self._pending[t].exchange.kind is Kind.POLL) != wants_poll, t))
-        return self._pending[ticket]
-
-    def _loose_item(self, item: Item, now_s: float, touched: dict[int, _Pending]) -> list[Effect]:
+    def _loose_item(self, item: Item, now_s: float, touched: dict[int, Pending]) -> list[Effect]:
         task_type = item.get("taskType")
         if task_type == "authentication":
             return self._authenticated(item, now_s) if self.state is SessionState.AUTHENTICATING else []
         takers = [
             p
-            for p in self._pending.values()
+            for p in self._pending
             if p.exchange.kind is Kind.UTILITY and p.exchange.group.tasks[0].task_type == task_type
         ]
         # One pong answers every ping that waits; another item without a UUID belongs to the oldest of its type.
         for pending in takers if task_type == "ping" else takers[:1]:
             pending.loose_items.append(item)
             touched[pending.ticket] = pending
-        return [] if takers or task_type == "ping" else [Stray("item_of_no_request")]
+        return [] if takers or task_type == "ping" else [Stray("item_of_no_request", str(task_type))]
 
-    def _unscoped(self, error: RunwareError, touched: dict[int, _Pending]) -> list[Effect]:
+    def _unscoped(self, error: RunwareError, touched: dict[int, Pending]) -> list[Effect]:
         """Find the one exchange that an error without a task UUID can mean; with a doubt it means none.
 
         Missing credits, a key or a full queue leave a task as it was, to be sent again under its own
         UUID: there the oldest unanswered request may be taken, and a wrong guess ends in a conflict.
         """
         if self.state is SessionState.AUTHENTICATING and (
-            error.task_type == "authentication" or error.code is ErrorCode.AUTH
+            error.task_type in {None, "authentication"} or error.code is ErrorCode.AUTH
         ):
             return self._not_authenticated(error)
-        takers = [p for p in self._pending.values() if not p.is_answered]
+        takers = [p for p in self._pending if not p.is_answered]
         if error.task_type is not None:
             takers = [
                 p for p in takers if any(t.task_type == error.task_type for t in p.exchange.group.tasks)
@@ -348,12 +331,12 @@ class SocketSession:
             takers[0].unscoped.append(error)
             touched[takers[0].ticket] = takers[0]
             return []
-        return [Stray("error_without_task")]
+        return [Stray("error_without_task", raw_code_of(error))]
 
     def _empty(self) -> list[Effect]:
         """`{"data": []}` names nobody: it can only be understood while one request waits."""
         can_be_empty = {Kind.POLL, Kind.SUBMIT, Kind.UTILITY}
-        waiting = [p for p in self._pending.values() if p.exchange.kind in can_be_empty]
+        waiting = [p for p in self._pending if p.exchange.kind in can_be_empty]
         if len(waiting) != 1:
             return [Stray("empty_answer")]
         waiting[0].is_answered = True
@@ -361,30 +344,37 @@ class SocketSession:
 
     # ---- ends -------------------------------------------------------------------------------
 
-    def _settle(self, touched: Iterable[_Pending], now_s: float) -> list[Effect]:
+    def _settle(self, touched: Iterable[Pending], now_s: float) -> list[Effect]:
         effects: list[Effect] = []
         for pending in touched:
             pending.is_answered = True
             if has_answer(pending.exchange, pending.reply()):
                 effects.append(self._finish(pending))
             elif pending.exchange.kind is Kind.POLL:
-                pending.settles_at = now_s + self._times.poll_settle_s
-            elif pending.exchange.kind is Kind.SUBMIT:
-                pending.settles_at = now_s + self._times.submit_settle_s
+                self._pending.put_off(pending, settles_at=now_s + self._times.poll_settle_s)
+            elif pending.exchange.kind is Kind.SUBMIT or pending.has_failures():
+                self._pending.put_off(pending, settles_at=now_s + self._times.submit_settle_s)
         return effects
 
-    def _finish(self, pending: _Pending) -> Finished:
-        self._forget(pending)
+    def _finish(self, pending: Pending) -> Finished:
+        self._pending.forget(pending)
         return Finished(pending.ticket, pending.reply())
 
-    def _fail(self, pending: _Pending, error: RunwareError) -> Finished:
-        self._forget(pending)
+    def _fail(self, pending: Pending, error: RunwareError) -> Finished:
+        self._pending.forget(pending)
         return Finished(pending.ticket, pending.reply(error))
 
-    def _forget(self, pending: _Pending) -> None:
-        del self._pending[pending.ticket]
-        for task in pending.exchange.group.tasks:
-            tickets = self._by_task[task.task_uuid]
-            tickets.pop(pending.ticket, None)
-            if not tickets:
-                del self._by_task[task.task_uuid]
+
+def _first(takers: list[Pending], *, wants_poll: bool) -> Pending:
+    """Give the oldest one of the kind that is meant, or else the oldest."""
+    return min(takers, key=lambda p: ((p.exchange.kind is Kind.POLL) != wants_poll, p.ticket))
+
+
+def _drop(raw_code: str, message: str) -> Drop:
+    return Drop(create_runware_error(raw_code, message))
+
+
+def _lost_error(exchange: Exchange, message: str, raw_code: str = CONNECTION_LOST) -> RunwareError:
+    """Tell of an answer that was lost. What may be running without a way to ask for it must not be tried blindly."""
+    error = create_runware_error(raw_code, message)
+    return error.changed(retryable=False) if exchange.kind in {Kind.PUSH, Kind.PHASES} else error

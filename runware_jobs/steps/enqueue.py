@@ -63,7 +63,7 @@ def ask(
     filled = _with_task_type(kind, params)
     filled = _read_paths(filled, allowed=reads_files)
     if reads_strings:
-        filled = encode_local_files(filled)
+        filled = encode_local_files(filled, encode=file_to_data_uri)
     filled, inputs = extract_inputs(filled)
     if options.webhook_url is not None:
         try:

@@ -11,8 +11,11 @@ from typing import Any
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 
 from runware_jobs.client import Runware
+from tests.support.scripted_platform import ScriptedPlatform
+from tests.support.side_service import running_side_service
 
 
 @dataclass
@@ -86,9 +89,15 @@ class SocketPlatform:
         self.may_authenticate.set()
         self.auth_error: dict[str, Any] | None = None
         self.script: Callable[[ServerConnection, list[dict[str, Any]]], Awaitable[None]] = acknowledge
+        self.after_resume: Callable[[ServerConnection], Awaitable[None]] | None = None
+        self.serve_one = self._serve_one
         self.url = ""
 
     async def serve(self, connection: ServerConnection) -> None:
+        with contextlib.suppress(ConnectionClosed):  # a client that hangs up is no failure of the server
+            await self.serve_one(connection)
+
+    async def _serve_one(self, connection: ServerConnection) -> None:
         self.connections.append(connection)
         async for message in connection:
             frame = json.loads(message)
@@ -98,6 +107,8 @@ class SocketPlatform:
                 await send(connection, errors=[self.auth_error]) if self.auth_error else await send(
                     connection, data=[{"taskType": "authentication", "connectionSessionUUID": "session-1"}]
                 )
+                if self.after_resume is not None and "connectionSessionUUID" in frame[0]:
+                    await self.after_resume(connection)
                 continue
             self.frames.append(frame)
             await self.script(connection, frame)
@@ -148,15 +159,15 @@ async def open_client(http_platform, socket_platform):
     clients: list[Runware] = []
 
     def open_one(**options: Any) -> Runware:
-        base = http_platform.url.removesuffix("/v1")
         client = Runware(
             **{
                 "api_key": "test-key",
                 "transport": "rest",
                 "http_base_url": http_platform.url,
                 "ws_base_url": socket_platform.url,
-                "schemas_base_url": f"{base}/schemas",
-                "content_base_url": f"{base}/content",
+                # Nobody is there: what a test wants of the side services it says itself.
+                "schemas_base_url": "http://127.0.0.1:9/schemas",
+                "content_base_url": "http://127.0.0.1:9/content",
                 "submit_timeout": 2_000,
                 "poll_request_timeout": 2_000,
                 "retry_delay": 5,
@@ -203,3 +214,38 @@ def send_frame():
 @pytest.fixture
 def ack_of():
     return ack
+
+
+@pytest.fixture(params=["rest", "websocket"])
+def platform(request, http_platform, socket_platform, open_client):
+    """A scripted platform on each transport in turn; see `tests.support.scripted_platform`."""
+    return ScriptedPlatform(request.param, http_platform, socket_platform, open_client, HttpAnswer)
+
+
+@pytest.fixture
+def fast_pace(monkeypatch):
+    """Take away the pauses of the platform's pace, where they are not what is tested."""
+    monkeypatch.setattr("runware_jobs.client.runs._FIRST_POLL_S", 0.005)
+    monkeypatch.setattr("runware_jobs.client.runs._MAX_POLL_S", 0.01)
+    monkeypatch.setattr("runware_jobs.client.runs.RESEND_AGE_S", 0.005)
+    monkeypatch.setattr("runware_jobs.client.asking._PHASE_PAUSE_S", 0.005)
+
+
+@pytest.fixture
+async def side_service():
+    """A schemas, content and serverless service in one; see `tests.support.side_service`."""
+    async with running_side_service() as service:
+        yield service
+
+
+@pytest.fixture
+def open_side_client(open_client, side_service):
+    """Make clients whose side services are all the scripted one, each under its own path."""
+
+    def open_one(**options: Any) -> Runware:
+        addresses = {
+            f"{name}_base_url": f"{side_service.url}/{name}" for name in ("schemas", "content", "serverless")
+        }
+        return open_client(**{**addresses, **options})
+
+    return open_one

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import json
 import time
 
 import httpx
@@ -20,6 +22,7 @@ from runware_jobs.client import (
     RuntimeDependencies,
     Unclear,
 )
+from runware_jobs.client.grouping import GroupTrust, TaskGroup, encode_task
 
 
 async def test_many_tasks_travel_in_few_requests(open_client, http_platform, make_task):
@@ -255,3 +258,113 @@ async def test_requests_name_client_and_key(open_client, http_platform, make_tas
     head = http_platform.heads[0].lower()
     assert "authorization: bearer test-key" in head
     assert "user-agent: runware-jobs/" in head
+
+
+def refuse_groups_with(is_poison, answer_with):
+    """A platform that refuses a whole request because of some of its tasks."""
+
+    def answer(tasks):
+        if is_poison([task["taskUUID"] for task in tasks]):
+            return answer_with({"errors": [{"code": "invalidRequest", "message": "no"}]}, status=400)
+        return answer_with(
+            {"data": [{"taskUUID": task["taskUUID"], "status": "processing"} for task in tasks]}
+        )
+
+    return answer
+
+
+async def test_poisonous_task_costs_only_itself_an_answer(open_client, http_platform, answer_with):
+    http_platform.script = refuse_groups_with(lambda tasks: "poison" in tasks, answer_with)
+    tasks = [*(str(number) for number in range(15)), "poison"]
+    client = open_client()
+    outcomes = await client.poll_many(tasks)
+    asked_before = len(http_platform.requests)
+    await client.poll_many(["a", "b", "c"])
+
+    assert {task for task, outcome in outcomes.items() if not isinstance(outcome, Polled)} == {"poison"}
+    assert isinstance(outcomes["poison"], NoAnswer)
+    assert [len(request) for request in http_platform.requests[asked_before:]] == [3]
+
+
+async def test_platform_that_takes_no_groups_is_asked_singly_from_then_on(
+    open_client, http_platform, answer_with
+):
+    """Two groups without a common task, refused though each of their tasks passed alone, are proof."""
+    http_platform.script = refuse_groups_with(lambda tasks: len(tasks) > 1, answer_with)
+    client = open_client()
+    first = await client.poll_many(["a", "b", "c", "d"])
+    asked_before = len(http_platform.requests)
+    second = await client.poll_many(["e", "f", "g"])
+
+    assert {type(outcome) for outcome in (*first.values(), *second.values())} == {Polled}
+    assert [len(request) for request in http_platform.requests[asked_before:]] == [1, 1, 1]
+
+
+async def test_one_refused_group_is_no_proof(open_client, http_platform, answer_with):
+    http_platform.script = refuse_groups_with(lambda tasks: len(tasks) > 1, answer_with)
+    client = open_client()
+    await client.poll_many(["a", "b"])
+    asked_before = len(http_platform.requests)
+    await client.poll_many(["a", "b"])
+
+    assert [len(request) for request in http_platform.requests[asked_before:]] == [2, 1, 1]
+
+
+def test_distrust_of_groups_ends():
+    now_s = [0.0]
+    trust = GroupTrust(clock=lambda: now_s[0])
+    for names in ("ab", "cd"):
+        trust.refused_although_each_passed(
+            TaskGroup(tuple(encode_task({"taskType": "getResponse", "taskUUID": name}) for name in names))
+        )
+
+    assert trust.is_lost
+    now_s[0] = 601.0
+    assert not trust.is_lost
+
+
+async def test_busy_group_is_not_divided(open_client, http_platform, answer_with):
+    http_platform.script = lambda _: answer_with({"errors": [{"code": "rateLimit"}]}, status=429)
+    await open_client().poll_many(["a", "b", "c"])
+
+    assert [len(request) for request in http_platform.requests] == [3]
+
+
+async def test_redirect_is_not_followed_whatever_the_session_would_do(
+    http_platform, open_client, make_task, answer_with
+):
+    """A POST that is sent on elsewhere would be a second task, or one at somebody else's."""
+    http_platform.script = lambda _: answer_with(b"", status=307, headers={"location": http_platform.url})
+    async with httpx.AsyncClient(follow_redirects=True) as session:
+        client = open_client(dependencies=RuntimeDependencies(session=session))
+        task = make_task()
+        outcomes = await client.submit_many([task])
+
+    assert isinstance(outcomes[task["taskUUID"]], Unclear)
+    assert len(http_platform.requests) == 1
+
+
+async def test_compressed_answer_is_read(open_client, http_platform, make_task, answer_with, ack_of):
+    http_platform.script = lambda tasks: answer_with(
+        gzip.compress(json.dumps({"data": [ack_of(task) for task in tasks]}).encode()),
+        headers={"content-encoding": "gzip"},
+    )
+    task = make_task()
+
+    assert isinstance((await open_client().submit_many([task]))[task["taskUUID"]], Accepted)
+
+
+async def test_all_errors_of_a_task_are_kept(open_client, http_platform, make_task, answer_with):
+    http_platform.script = lambda tasks: answer_with(
+        {
+            "errors": [
+                {"code": "invalidWidth", "message": "w", "taskUUID": tasks[0]["taskUUID"]},
+                {"code": "invalidHeight", "message": "h", "taskUUID": tasks[0]["taskUUID"]},
+            ]
+        },
+        status=400,
+    )
+    task = make_task()
+    error = (await open_client().submit_many([task]))[task["taskUUID"]].error
+
+    assert [error.message, *(other.message for other in error.others)] == ["w", "h"]

@@ -7,7 +7,16 @@ import time
 
 import pytest
 
-from runware_jobs.client import Accepted, Blocked, Missing, NotSent, Polled, Refused, RunwareError, Unclear
+from runware_jobs.client import (
+    Accepted,
+    Blocked,
+    Missing,
+    NotSent,
+    Polled,
+    Refused,
+    RunwareError,
+    Unclear,
+)
 from runware_jobs.client.log import ClientLog
 from runware_jobs.client.websocket import WebSocketTransport
 from runware_jobs.client.ws_session import SessionTimes

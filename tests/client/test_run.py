@@ -16,6 +16,7 @@ def fast_polls(monkeypatch):
     """The pauses between polls are the platform's pace, not what is tested here."""
     monkeypatch.setattr("runware_jobs.client.runs._FIRST_POLL_S", 0.005)
     monkeypatch.setattr("runware_jobs.client.runs._MAX_POLL_S", 0.01)
+    monkeypatch.setattr("runware_jobs.client.runs.RESEND_AGE_S", 0.005)
 
 
 @pytest.fixture
@@ -75,12 +76,11 @@ async def test_slug_becomes_the_air(open_client, http_platform, script):
     assert http_platform.requests[0][0]["model"] == "runware:400@1"
 
 
-async def test_unknown_model_names_the_remedy(open_client, http_platform, answer_with):
-    http_platform.script = lambda _: answer_with({}, status=404)
-
+async def test_unknown_model_names_the_remedy(open_client, http_platform):
     with pytest.raises(RunwareError, match="taskType") as raised:
         await open_client().run({"model": "nobody:1@1"})
-    assert raised.value.code == "validation"
+    assert raised.value.code == "notFound"
+    assert http_platform.requests == []
 
 
 async def test_results_keep_the_order_of_the_platform(open_client, script):
@@ -302,24 +302,6 @@ async def test_sync_run_that_may_have_arrived_is_not_sent_again(open_client, htt
         await open_client().run({**PARAMS, "deliveryMethod": "sync"})
     assert not raised.value.retryable
     assert len(http_platform.requests) == 1
-
-
-async def test_validation_names_the_field_and_sends_nothing(open_client, http_platform, answer_with):
-    from runware_jobs.client import clear_validator_cache
-
-    clear_validator_cache()
-    schema = {"type": "object", "properties": {"width": {"type": "integer", "multipleOf": 64}}}
-    http_platform.script = lambda _: answer_with(
-        {"requestSchema": schema, "documentation": "https://x.example"}
-    )
-
-    with pytest.raises(RunwareError) as raised:
-        await open_client(validate=True).run({**PARAMS, "width": 65})
-
-    assert (raised.value.code, raised.value.parameter) == ("validation", "width")
-    assert raised.value.validation_errors[0]["rule"] == "multipleOf"
-    assert [head.split()[0] for head in http_platform.heads] == ["GET"]
-    assert "/schemas/resolve/runware%3A400%401" in http_platform.heads[0]
 
 
 async def test_missing_schema_checks_nothing(open_client, http_platform, answer_with, script):

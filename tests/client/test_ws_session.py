@@ -56,7 +56,7 @@ def test_stray_frames_before_the_auth_answer_do_no_harm():
     session.opened(0.0)
     effects = session.receive(frame(item("x")), 0.1)
 
-    assert effects == [Stray("item_of_no_request")]
+    assert effects == [Stray("item_of_no_request", "x")]
     assert session.receive(AUTHENTICATED, 0.2) == [BecameUp()]
 
 
@@ -142,7 +142,7 @@ def test_error_that_names_nobody_kills_nobody(session):
     session.begin(exchange("b"))
 
     assert session.receive(frame(errors=[{"code": "somethingOdd", "message": "x"}]), 1.0) == [
-        Stray("error_without_task")
+        Stray("error_without_task", "somethingOdd")
     ]
 
 
@@ -204,7 +204,145 @@ def test_reply_that_comes_after_giving_up_is_stray(session):
     ticket, _ = session.begin(exchange("a"))
     session.give_up(ticket)
 
-    assert session.receive(frame(item("a")), 1.0) == [Stray("item_of_no_request")]
+    assert session.receive(frame(item("a")), 1.0) == [Stray("item_of_no_request", "a")]
+
+
+def resumed(session, now_s):
+    session.opened(now_s)
+    return session.receive(AUTHENTICATED, now_s)
+
+
+def test_resume_that_ends_the_line_is_followed_by_a_new_session(session):
+    session.lost()
+    first = session.opened(5.0)
+    session.lost()
+    second = session.opened(9.0)
+
+    assert "connectionSessionUUID" in first[0].frame
+    assert "connectionSessionUUID" not in second[0].frame
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"code": "sessionExpired", "message": "x"},
+        {"code": "invalidConnectionSessionUUID", "message": "x"},
+        {"code": "unauthorized", "message": "x", "taskType": "authentication"},
+    ],
+    ids=lambda error: error["code"],
+)
+def test_refused_resume_becomes_a_new_session_and_ends_no_request(session, error):
+    session.begin(exchange("a", kind=Kind.PUSH))
+    session.lost()
+    session.opened(5.0)
+    effects = session.receive(frame(errors=[error]), 5.1)
+
+    assert [type(effect) for effect in effects] == [Send]
+    assert "connectionSessionUUID" not in effects[0].frame
+    assert session.receive(AUTHENTICATED, 5.2) == [BecameUp()]
+
+
+def test_refused_key_of_a_resume_is_refused(session):
+    session.lost()
+    session.opened(5.0)
+    effects = session.receive(frame(errors=[{"code": "invalidApiKey", "message": "x"}]), 5.1)
+
+    assert isinstance(effects[0], Rejected)
+
+
+def test_request_is_not_written_where_a_pong_is_overdue(session):
+    session.tick(30.0)
+
+    assert session.is_usable(44.9)
+    assert not session.is_usable(45.0)
+    session.receive(frame(item("x")), 45.0)
+    assert session.is_usable(45.1)
+
+
+@pytest.mark.parametrize(
+    "results",
+    [
+        [{"imageUUID": "1", "imageURL": "u"}, {"imageUUID": "2", "imageURL": "u"}],
+        [{"text": "one"}, {"text": "two"}],
+    ],
+    ids=["media", "texts"],
+)
+def test_what_a_resumed_session_delivers_again_counts_once(session, results):
+    first, second = (item("a", **fields) for fields in results)
+    ticket, _ = session.begin(exchange("a", kind=Kind.PUSH, expected=2))
+    session.receive(frame(first), 1.0)
+    session.lost()
+    resumed(session, 3.0)
+    session.receive(frame(first), 3.1)
+    effects = session.receive(frame(second), 3.2)
+
+    assert finished(effects)[ticket].of("a").items == (first, second)
+
+
+def test_texts_that_are_alike_are_two_results(session):
+    ticket, _ = session.begin(exchange("a", kind=Kind.PUSH, expected=2))
+    effects = session.receive(frame(item("a", text="same"), item("a", text="same")), 1.0)
+
+    assert len(finished(effects)[ticket].of("a").items) == 2
+
+
+def test_text_like_one_that_was_replayed_is_a_new_result(session):
+    ticket, _ = session.begin(exchange("a", kind=Kind.PUSH, expected=2))
+    text = frame(item("a", text="same"))
+    session.receive(text, 1.0)
+    session.lost()
+    resumed(session, 3.0)
+
+    assert finished(session.receive(text, 3.1)) == {}
+    assert len(finished(session.receive(text, 3.2))[ticket].of("a").items) == 2
+
+
+def test_phase_that_is_told_twice_is_heard_once(session):
+    session.begin(exchange("a", kind=Kind.PHASES, task_type="modelUpload", on_item=lambda _: None))
+    stored = frame(item("a", "modelUpload", status="stored"))
+
+    assert len(session.receive(stored, 1.0)) == 1
+    assert session.receive(stored, 1.1) == []
+
+
+def test_failed_result_leaves_time_for_the_others(session):
+    ticket, _ = session.begin(exchange("a", kind=Kind.PUSH, expected=3))
+    failure = {"code": "providerError", "message": "x", "taskUUID": "a"}
+    session.receive(frame(errors=[failure]), 1.0)
+    effects = session.receive(frame(item("a", imageUUID="1", imageURL="u")), 2.0)
+
+    assert finished(effects) == {}
+    reply = finished(session.tick(session.due_at()))[ticket]
+    assert (len(reply.of("a").items), len(reply.of("a").errors), reply.failure) == (1, 1, None)
+
+
+def test_refused_request_ends_at_once_however_many_results_it_asked_for(session):
+    ticket, _ = session.begin(exchange("a", kind=Kind.PUSH, expected=3))
+    refusal = {"code": "invalidWidth", "message": "x", "taskUUID": "a"}
+
+    assert finished(session.receive(frame(errors=[refusal]), 1.0)).keys() == {ticket}
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_retryable"), [(Kind.PUSH, False), (Kind.PHASES, False), (Kind.POLL, True)]
+)
+def test_lost_answer_is_retryable_only_where_it_can_be_asked_for_again(kind, is_retryable):
+    session = SocketSession("key")
+    session.opened(0.0)
+    ticket, _ = session.begin(exchange("a", kind=kind))
+
+    assert finished(session.lost())[ticket].failure.retryable is is_retryable
+
+
+def test_instants_come_in_their_order_and_not_in_the_order_of_requests(session):
+    for name, at_s in (("b", 3.0), ("a", 1.0), ("c", 2.0)):
+        session.begin(exchange(name, f"{name}2", kind=Kind.POLL, task_type="getResponse"))
+        session.receive(frame(item(name, status="processing")), at_s)
+    dues = []
+    while finished(session.tick(due := session.due_at())):
+        dues.append(due)
+
+    assert dues == [1.25, 2.25, 3.25]
 
 
 JSON = st.recursive(

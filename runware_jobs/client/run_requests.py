@@ -1,0 +1,83 @@
+"""The two requests that runs share: their submits and their polls.
+
+A group is judged task by task as in `submit_many` and `poll_many`. Runs of one client that start in the
+same turn of the event loop are submitted together, and asked about together from then on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from .exchange import Exchange, Kind
+from .grouping import TaskGroup
+from .outcomes import Accepted, Conflict
+from .sending import poll_many
+from .sharing import SharedRequests
+from .verdicts import refuses_request, submit_outcomes
+
+if TYPE_CHECKING:
+    from .config import SDKConfig
+    from .envelope import Reply
+    from .exchange import Transport
+    from .grouping import GroupTrust
+    from .outcomes import PollOutcome, SubmitOutcome
+
+# An ACK takes milliseconds on a socket; one that is this late is asked for again, under the same UUID.
+_ACK_S = 30.0
+
+
+def shared_submits(transport: Transport, config: SDKConfig) -> SharedRequests[SubmitOutcome]:
+    """Make what sends the submits of concurrent runs."""
+
+    async def carry(group: TaskGroup) -> dict[str, SubmitOutcome]:
+        return await submit(group, transport, config)
+
+    return SharedRequests(carry, max_tasks=config.submit_group_size)
+
+
+def shared_polls(
+    transport: Transport, fallback: Transport | None, config: SDKConfig, trust: GroupTrust
+) -> SharedRequests[PollOutcome]:
+    """Make what asks about the tasks of concurrent runs."""
+    bounded = replace(config, poll_request_timeout=min(config.timeout, config.poll_request_timeout))
+
+    async def carry(group: TaskGroup) -> dict[str, PollOutcome]:
+        return await poll_many(
+            group.task_uuids, transport=transport, fallback=fallback, config=bounded, trust=trust
+        )
+
+    return SharedRequests(carry, max_tasks=config.poll_group_size)
+
+
+async def submit(group: TaskGroup, transport: Transport, config: SDKConfig) -> dict[str, SubmitOutcome]:
+    """Submit tasks of async delivery; those that a refusal does not name are sent again without the others.
+
+    What stands in one task must not end its neighbours. Every task keeps its UUID, so one that was taken
+    after all answers the second try with a conflict, and counts as accepted.
+    """
+    timeout_s = config.timeout / 1_000
+    reply = await transport.exchange(
+        Exchange(
+            group=group,
+            kind=Kind.SUBMIT,
+            timeout_s=min(timeout_s, _ACK_S) if config.transport == "websocket" else timeout_s,
+            connect_s=timeout_s,
+        )
+    )
+    outcomes = submit_outcomes(group.task_uuids, reply)
+    for part in _to_ask_again(group, reply):
+        for task_uuid, outcome in (await submit(part, transport, config)).items():
+            outcomes[task_uuid] = Accepted() if isinstance(outcome, Conflict) else outcome
+    return outcomes
+
+
+def _to_ask_again(group: TaskGroup, reply: Reply) -> tuple[TaskGroup, ...]:
+    """Give what an error without a name may have hit by mistake; a task alone is always meant itself."""
+    if len(group.tasks) == 1:
+        return ()
+    if refuses_request(reply):
+        return group.halves()
+    if reply.by_task and reply.unscoped:
+        return tuple(TaskGroup((task,)) for task in group.tasks if task.task_uuid not in reply.by_task)
+    return ()
