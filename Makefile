@@ -80,8 +80,8 @@ format: $(READY) ## rewrite the code in our format, and fix what ruff can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(READY) ## measure how fast jobs are enqueued
-	$(BIN)/python benchmarks/enqueue.py $(ARGS)
+bench: $(READY) ## measure side by side with what one would use instead; WHAT=enqueue, client or emulator
+	$(BIN)/python benchmarks/$(or $(WHAT),enqueue).py $(ARGS)
 
 chaos: $(READY) ## run the tests that kill workers, brokers and databases
 	$(BIN)/pytest tests/chaos $(ARGS)
