@@ -55,10 +55,13 @@ def test_only_the_store_works_with_the_database():
     }
 
 
-@pytest.mark.parametrize("folder", ["runware_jobs", "tests", "migrations", "benchmarks", "examples"])
+@pytest.mark.parametrize(
+    "folder", ["runware_jobs", "tests", "migrations", "benchmarks", "examples", "scripts"]
+)
 def test_every_file_tells_one_story(folder):
-    # A revision is one story however many tables it makes.
-    paths = [path for path in (ROOT / folder).rglob("*.py") if path.parent.name != "versions"]
+    # A revision is one story however many tables it makes; a list of generated types is read by type checkers.
+    exempt = {ROOT / "migrations" / "versions", PACKAGE / "client" / "types"}
+    paths = [path for path in (ROOT / folder).rglob("*.py") if path.parent not in exempt]
     lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in paths}
 
     assert {name: lines for name, lines in lengths.items() if lines > MOST_LINES} == {}
