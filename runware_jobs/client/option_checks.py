@@ -133,24 +133,25 @@ def _check_injected(config: SDKConfig) -> None:
         if missing:
             raise refused_option(
                 "dependencies",
-                f"dependencies is a {_kind(dependencies)}: "
+                f"dependencies is of type {_kind(dependencies)}: "
                 "pass RuntimeDependencies(session=httpx.AsyncClient(...), ws_connect=...).",
             )
         if dependencies.session is not None and not isinstance(dependencies.session, httpx.AsyncClient):
             raise refused_option(
                 "dependencies",
-                f"dependencies.session is a {_kind(dependencies.session)}: this client speaks HTTP through "
+                f"dependencies.session is of type {_kind(dependencies.session)}: this client speaks HTTP through "
                 "httpx, so pass an httpx.AsyncClient.",
             )
         if dependencies.ws_connect is not None and not callable(dependencies.ws_connect):
             raise refused_option(
                 "dependencies",
-                f"dependencies.ws_connect is a {_kind(dependencies.ws_connect)}: pass a function that is called "
+                f"dependencies.ws_connect is of type {_kind(dependencies.ws_connect)}: pass a function that is called "
                 "like websockets.connect(url, **options).",
             )
     if config.log_sink is not None and not callable(config.log_sink):
         raise refused_option(
-            "log_sink", f"log_sink is a {_kind(config.log_sink)}: pass a function that takes one LogEntry."
+            "log_sink",
+            f"log_sink is of type {_kind(config.log_sink)}: pass a function that takes one LogEntry.",
         )
 
 

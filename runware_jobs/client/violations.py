@@ -66,11 +66,15 @@ def _entries(violation: Any) -> Iterator[Entry]:
 
 def _entry(violation: Any, path: str, says: str) -> Entry:
     return {
-        "message": f'"{path}" {says}.' if path else f"The parameters: {says}.",
+        "message": _ended(f'"{path}" {says}' if path else f"The parameters: {says}"),
         "path": path,
         "rule": violation.validator,
         "rule_definition": violation.validator_value,
     }
+
+
+def _ended(text: str) -> str:
+    return text if text.endswith("?") else f"{text}."
 
 
 def _sentence(rule: str, definition: Any, value: object) -> str:
