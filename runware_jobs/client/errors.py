@@ -107,6 +107,14 @@ class RunwareError(Exception):
         """Make a copy with some fields replaced; the cause is not carried over."""
         return type(self)(**{**self._fields(), **fields})
 
+    def about(self, task: Mapping[str, Any]) -> RunwareError:
+        """Make a copy that names this task where none is named, so that its receiver can ask for it; keeps the cause."""
+        told = self.changed(
+            task_uuid=self.task_uuid or task.get("taskUUID"), task_type=self.task_type or task["taskType"]
+        )
+        told.__cause__ = self.__cause__
+        return told
+
     def _fields(self) -> dict[str, Any]:
         fields = {name: getattr(self, name) for name in _FIELDS}
         return {**fields, "code": self.code.value, "raw_code": self._raw_code}

@@ -6,18 +6,18 @@ means: `verdicts` decides, `runs` repeats.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 
 from .errors import raw_code_of
 from .fence import SendFence
+from .grouping import TaskGroup
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .envelope import Item, Reply
-    from .grouping import TaskGroup
     from .log import ClientLog
 
 
@@ -39,7 +39,7 @@ class Exchange:
     in any case. With `is_held=False` it waits for the attempt to connect that is under way or next, and not for
     one after that. `expected` is how many items a PUSH ends with. `on_item` hears each item of a
     PUSH or PHASES exchange as it arrives, on a transport that can. `answer_limit_bytes` gives up an answer that
-    grows beyond it.
+    grows beyond it. `is_awaited` says of a task by its UUID whether anybody still waits for its outcome; None for all.
     """
 
     group: TaskGroup
@@ -51,6 +51,14 @@ class Exchange:
     fence: SendFence = field(default_factory=lambda: SendFence(None))
     on_item: Callable[[Item], None] | None = None
     answer_limit_bytes: int | None = None
+    is_awaited: Callable[[str], bool] | None = None
+
+    def narrowed(self) -> Exchange:
+        """Leave out what nobody waits for any more: it would be billed for nothing. Ask immediately before the write."""
+        if self.is_awaited is None:
+            return self
+        tasks = tuple(task for task in self.group.tasks if self.is_awaited(task.task_uuid))
+        return replace(self, group=TaskGroup(tasks))
 
 
 class Transport(Protocol):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .exchange import Transport
     from .grouping import GroupTrust
     from .outcomes import PollOutcome, SubmitOutcome
+    from .sharing import IsAwaited
 
 # An ACK takes milliseconds on a socket; one that is this late is asked for again, under the same UUID.
 _ACK_S = 30.0
@@ -30,8 +31,8 @@ _ACK_S = 30.0
 def shared_submits(transport: Transport, config: SDKConfig) -> SharedRequests[SubmitOutcome]:
     """Make what sends the submits of concurrent runs."""
 
-    async def carry(group: TaskGroup) -> dict[str, SubmitOutcome]:
-        return await submit(group, transport, config)
+    async def carry(group: TaskGroup, is_awaited: IsAwaited) -> dict[str, SubmitOutcome]:
+        return await submit(group, transport, config, is_awaited)
 
     return SharedRequests(carry, max_tasks=config.submit_group_size)
 
@@ -42,7 +43,7 @@ def shared_polls(
     """Make what asks about the tasks of concurrent runs."""
     bounded = replace(config, poll_request_timeout=min(config.timeout, config.poll_request_timeout))
 
-    async def carry(group: TaskGroup) -> dict[str, PollOutcome]:
+    async def carry(group: TaskGroup, _is_awaited: IsAwaited) -> dict[str, PollOutcome]:
         return await poll_many(
             group.task_uuids, transport=transport, fallback=fallback, config=bounded, trust=trust
         )
@@ -50,11 +51,14 @@ def shared_polls(
     return SharedRequests(carry, max_tasks=config.poll_group_size)
 
 
-async def submit(group: TaskGroup, transport: Transport, config: SDKConfig) -> dict[str, SubmitOutcome]:
+async def submit(
+    group: TaskGroup, transport: Transport, config: SDKConfig, is_awaited: IsAwaited | None = None
+) -> dict[str, SubmitOutcome]:
     """Submit tasks of async delivery; those that a refusal does not name are sent again without the others.
 
     What stands in one task must not end its neighbours. Every task keeps its UUID, so one that was taken
-    after all answers the second try with a conflict, and counts as accepted.
+    after all answers the second try with a conflict, and counts as accepted. What nobody waits for any more
+    when the line is there is not sent (`is_awaited`, by UUID; None for all are awaited).
     """
     timeout_s = config.timeout / 1_000
     reply = await transport.exchange(
@@ -63,11 +67,12 @@ async def submit(group: TaskGroup, transport: Transport, config: SDKConfig) -> d
             kind=Kind.SUBMIT,
             timeout_s=min(timeout_s, _ACK_S) if config.transport == "websocket" else timeout_s,
             connect_s=timeout_s,
+            is_awaited=is_awaited,
         )
     )
     outcomes = submit_outcomes(group.task_uuids, reply)
     for part in _to_ask_again(group, reply):
-        for task_uuid, outcome in (await submit(part, transport, config)).items():
+        for task_uuid, outcome in (await submit(part, transport, config, is_awaited)).items():
             outcomes[task_uuid] = Accepted() if isinstance(outcome, Conflict) else outcome
     return outcomes
 

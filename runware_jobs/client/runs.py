@@ -57,9 +57,8 @@ async def run(
     try:
         return await unless_cancelled(one.within(budget_s), options.cancel_event, parts.closing)
     except RunwareError as error:
-        if error.results or not one.successes:
-            raise
-        raise error.changed(results=one.successes) from error.__cause__
+        told = error.about(task)
+        raise told.changed(results=told.results or one.successes) from told.__cause__
 
 
 async def prepare_task(parts: Parts, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -234,6 +233,7 @@ class _Run:
         question = encode_task({"taskType": "getResponse", "taskUUID": self._task_uuid})
         pause_s = _FIRST_POLL_S
         unknown_since: float | None = None
+        refusals = 0
         while not self._is_done:
             outcome = await self._parts.polls.send(
                 question,
@@ -243,7 +243,7 @@ class _Run:
             pause_s = min(pause_s * _POLL_GROWTH, _MAX_POLL_S)
             match outcome:
                 case Polled(items, errors):
-                    unknown_since = None
+                    unknown_since, refusals = None, 0
                     self._take(items, errors, is_cumulative=True)
                 case Missing(error):
                     unknown_since = unknown_since or loop.time()
@@ -251,7 +251,10 @@ class _Run:
                         raise error
                 case NoAnswer(error, retry_after_s):
                     # A question costs nothing: a busy or broken line is asked again until the time of the run is over.
-                    if not error.retryable or is_given_up(error):
+                    # One refusal may have meant another request of the socket; the task that it would end is paid for.
+                    refusals = 0 if error.retryable else refusals + 1
+                    is_final = error.code is ErrorCode.AUTH or refusals > self._parts.config.max_retries
+                    if is_given_up(error) or (refusals and is_final):
                         raise error
                     pause_s = max(pause_s, retry_after_s or 0.0)
 

@@ -10,6 +10,7 @@ Nothing is decided here: each task gets its own outcome, and a task is in at mos
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -17,9 +18,10 @@ from .grouping import EncodedTask, TaskGroup, cut_groups
 from .parts import disconnected
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Iterable, Mapping
 
 Outcome = TypeVar("Outcome")
+IsAwaited = Callable[[str], bool]
 
 
 @dataclass(slots=True, eq=False)
@@ -33,10 +35,14 @@ class _Waiting(Generic[Outcome]):
 
 
 class SharedRequests(Generic[Outcome]):
-    """One kind of request of one client. `carry` sends a group once and gives the outcome of each task by UUID."""
+    """One kind of request of one client.
+
+    `carry` sends a group once and gives the outcome of each task by UUID; its second argument says of a UUID
+    whether anybody still waits for that outcome.
+    """
 
     def __init__(
-        self, carry: Callable[[TaskGroup], Awaitable[Mapping[str, Outcome]]], *, max_tasks: int
+        self, carry: Callable[[TaskGroup, IsAwaited], Awaitable[Mapping[str, Outcome]]], *, max_tasks: int
     ) -> None:
         self._carry = carry
         self._max_tasks = max_tasks
@@ -48,7 +54,8 @@ class SharedRequests(Generic[Outcome]):
     async def send(self, task: EncodedTask, *, earliest_s: float = 0.0, latest_s: float = 0.0) -> Outcome:
         """Send a task between `earliest_s` and `latest_s` from now, with others if there are, and give its outcome.
 
-        Cancelled before it left it is never sent; afterwards its answer is dropped and the others' are not.
+        Cancelled before it was written it is never sent; afterwards its answer is dropped and the others' are not.
+        A request that nobody waits for any more ends.
 
         Errors:
             RunwareError (connection): the client was closed.
@@ -93,27 +100,36 @@ class SharedRequests(Generic[Outcome]):
         for waiting in leaving.values():
             del self._waiting[waiting]
         for group in cut_groups((one.task for one in leaving.values()), max_tasks=self._max_tasks):
-            members = [leaving[task_uuid] for task_uuid in group.task_uuids]
-            task = asyncio.create_task(self._send(group, members), name="runware-shared-request")
-            self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
+            self._start(group, {task_uuid: leaving[task_uuid] for task_uuid in group.task_uuids})
         if self._waiting:
             self._depart_by(min(waiting.latest_at for waiting in self._waiting))
 
-    async def _send(self, group: TaskGroup, members: list[_Waiting[Outcome]]) -> None:
+    def _start(self, group: TaskGroup, members: dict[str, _Waiting[Outcome]]) -> None:
+        request = asyncio.create_task(self._send(group, members), name="runware-shared-request")
+        self._under_way.add(request)
+        request.add_done_callback(self._under_way.discard)
+
+        def end_if_deserted(outcome: asyncio.Future[Outcome]) -> None:
+            if outcome.cancelled() and all(waiting.outcome.done() for waiting in members.values()):
+                request.cancel()
+
+        for waiting in members.values():
+            waiting.outcome.add_done_callback(end_if_deserted)
+
+    async def _send(self, group: TaskGroup, members: dict[str, _Waiting[Outcome]]) -> None:
         try:
-            outcomes = await self._carry(group)
-            for waiting in members:
+            outcomes = await self._carry(group, lambda task_uuid: not members[task_uuid].outcome.done())
+            for task_uuid, waiting in members.items():
                 if not waiting.outcome.done():
-                    waiting.outcome.set_result(outcomes[waiting.task.task_uuid])
+                    waiting.outcome.set_result(outcomes[task_uuid])
         except asyncio.CancelledError:
-            self._fail(members, disconnected())
+            self._fail(members.values(), disconnected())
             raise
         except Exception as error:  # noqa: BLE001 - whatever it was, nobody may wait for an answer that will not come
-            self._fail(members, error)
+            self._fail(members.values(), error)
 
     @staticmethod
-    def _fail(members: list[_Waiting[Outcome]], error: Exception) -> None:
+    def _fail(members: Iterable[_Waiting[Outcome]], error: Exception) -> None:
         for waiting in members:
             if not waiting.outcome.done():
                 waiting.outcome.set_exception(error)

@@ -25,6 +25,7 @@ from .sse import EventReader
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
+    from .envelope import Reply
     from .log import ClientLog
     from .parts import Parts
 
@@ -49,7 +50,7 @@ async def read_events(
         try:
             log.write("receive", "stream_begins", {"status": response.status_code})
             if not response.is_success or "json" in response.headers.get("content-type", ""):
-                raise _refusal(response, await response.aread(), task["taskUUID"], log)
+                raise _refusal(response, await response.aread(), log)
             reader = EventReader()
             async for part in response.aiter_bytes():
                 yield reader.feed(part)
@@ -79,10 +80,15 @@ def errors_of(chunk: dict[str, Any], log: ClientLog) -> list[RunwareError]:
     if _ERRORS & chunk.keys():
         reply = read_envelope(orjson.dumps(chunk))
         tell_errors(log, reply)
-        errors = [*(error for scoped in reply.by_task.values() for error in scoped.errors), *reply.unscoped]
+        errors = _all_errors(reply)
         if errors:
             return errors
     return [error_from_wire(chunk)] if chunk.get("status") == "error" else []
+
+
+def _all_errors(reply: Reply) -> list[RunwareError]:
+    """Give every error of an answer: there is one task only, so each means it, whatever it names."""
+    return [*(error for scoped in reply.by_task.values() for error in scoped.errors), *reply.unscoped]
 
 
 def _request(parts: Parts, task: Mapping[str, Any], timeout_s: float) -> httpx.Request:
@@ -100,7 +106,7 @@ def _request(parts: Parts, task: Mapping[str, Any], timeout_s: float) -> httpx.R
     )
 
 
-def _refusal(response: httpx.Response, body: bytes, task_uuid: str, log: ClientLog) -> RunwareError:
+def _refusal(response: httpx.Response, body: bytes, log: ClientLog) -> RunwareError:
     status = response.status_code
     reply = read_envelope(
         body,
@@ -108,7 +114,7 @@ def _refusal(response: httpx.Response, body: bytes, task_uuid: str, log: ClientL
         retry_after_s=parse_retry_after(response.headers.get("retry-after")),
     )
     tell_errors(log, reply)
-    errors = [*reply.of(task_uuid).errors, *reply.unscoped]
+    errors = _all_errors(reply)
     if errors:
         return with_others(errors)
     # From 400 on the status names the class better than an identifier of ours would.

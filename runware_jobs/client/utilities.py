@@ -61,8 +61,14 @@ async def ask(
         RunwareError: what the platform said, or that it could not be asked.
     """
     task = {**_DEFAULTS.get(task_type, {}), **params, "taskType": task_type}
+    if task_type != "ping":
+        task["taskUUID"] = str(task.get("taskUUID") or uuid.uuid4())
     work = _ask(parts, task, options, on_item)
-    return await unless_cancelled(work, options.cancel_event, parts.closing)
+    try:
+        return await unless_cancelled(work, options.cancel_event, parts.closing)
+    except RunwareError as error:
+        told = error.about(task)
+        raise told from told.__cause__
 
 
 async def _ask(
@@ -70,8 +76,6 @@ async def _ask(
 ) -> list[Item]:
     task = await with_local_files(parts, params)
     task_type = task["taskType"]
-    if task_type != "ping":
-        task["taskUUID"] = str(task.get("taskUUID") or uuid.uuid4())
     if parts.config.validate if options.validate is None else options.validate:
         await validate_params(parts.session, parts.config.schemas_base_url, task, parts.log)
     group = TaskGroup((encode_task(task),))

@@ -36,7 +36,15 @@ if TYPE_CHECKING:
 _GATEWAY_STATUSES = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT})
 _OVERLOAD_RAW_CODES = frozenset({"serviceUnavailable", "serverUnavailable"})
 # Of these a whole request may be guilty because of one task in it; the rest speak of the account or the service.
-_REFUSING_CODES = frozenset({ErrorCode.VALIDATION, ErrorCode.NOT_FOUND, ErrorCode.UNKNOWN})
+_REFUSING_CODES = frozenset(
+    {
+        ErrorCode.VALIDATION,
+        ErrorCode.NOT_FOUND,
+        ErrorCode.UNKNOWN,
+        ErrorCode.SAFETY,
+        ErrorCode.PROVIDER,
+    }
+)
 _UNKNOWN_TASK_RAW_CODES = frozenset({"taskNotFound", "taskExpired", "taskFailedOrNotFound"})
 
 

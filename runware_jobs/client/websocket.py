@@ -18,6 +18,7 @@ from .backoff import retry_delay_s
 from .config import user_agent
 from .envelope import Reply, failed
 from .error_codes import (
+    ABORTED,
     CONNECTION_FAILED,
     CONNECTION_LOST,
     DISCONNECTED,
@@ -130,6 +131,7 @@ class WebSocketTransport:
         try:
             async with asyncio.timeout(exchange.timeout_s):
                 async with self._write_lock:
+                    exchange = exchange.narrowed()
                     refusal = self._last_look(exchange)
                     if refusal is not None:
                         return refusal
@@ -206,6 +208,9 @@ class WebSocketTransport:
         """Decide immediately before the write; nothing may be awaited between this and the write."""
         if exchange.fence.has_passed():
             return failed(fence_error(), was_written=False)
+        if not exchange.group.tasks:
+            error = create_runware_error(ABORTED, "Nobody waits for these tasks any more; nothing was sent.")
+            return failed(error, was_written=False)
         if not self.is_connected or getattr(self._socket, "close_code", None) is not None:
             error = create_runware_error(
                 NOT_CONNECTED, "The WebSocket went down before the request was written."

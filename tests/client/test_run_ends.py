@@ -240,3 +240,39 @@ async def test_options_that_are_no_run_options_are_refused(platform):
     with pytest.raises(RunwareError, match="timeout"):
         RunOptions(timeout="soon")  # type: ignore[arg-type]  # the mistake that is tested
     assert platform.sent == []
+
+
+async def test_every_end_of_a_run_names_its_task(platform):
+    """Who is told to ask for the task with get_response() has to know its UUID."""
+    client, cancel = platform.client(), asyncio.Event()
+    cancelled = RunOptions(cancel_event=cancel, on_progress=lambda _: cancel.set())
+    platform.answers({"data": [{}]}, {"data": [{**PROCESSING, "progress": 1}]})
+    with pytest.raises(RunwareError) as aborted:
+        await client.run({**IMAGE, "taskUUID": "task-1"}, cancelled)
+
+    platform.answers({"data": [{}]}, {"data": [{**PROCESSING, "progress": 1}]})
+    closing = RunOptions(on_progress=lambda _: asyncio.ensure_future(client.close()))
+    with pytest.raises(RunwareError) as closed:
+        await client.run({**IMAGE, "taskUUID": "task-2"}, closing)
+
+    assert [(e.value.code, e.value.task_uuid, e.value.task_type) for e in (aborted, closed)] == [
+        ("aborted", "task-1", "imageInference"),
+        ("connection", "task-2", "imageInference"),
+    ]
+
+
+async def test_poll_that_is_refused_once_does_not_end_the_run(platform):
+    stray = {"errors": [{"code": "weird", "taskUUID": None, "taskType": None}]}
+    platform.answers({"data": [{}]}, stray, {"data": [success(1)]})
+
+    assert [item["imageUUID"] for item in await platform.client().run(IMAGE)] == ["image-1"]
+
+
+async def test_poll_that_is_refused_again_and_again_ends_the_run(platform):
+    stray = {"errors": [{"code": "weird", "taskUUID": None, "taskType": None}]}
+    platform.answers({"data": [{}]}, stray)
+
+    with pytest.raises(RunwareError) as raised:
+        await platform.client(max_retries=2).run(IMAGE)
+    assert raised.value.code == "unknown"
+    assert [task["taskType"] for task in platform.sent] == ["imageInference", *["getResponse"] * 3]

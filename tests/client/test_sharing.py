@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import uuid
 
 import pytest
 
-from runware_jobs.client import RunOptions, RunwareError
+from runware_jobs.client import RunOptions, RunwareError, create_runware_error
 
 PARAMS = {"taskType": "imageInference", "model": "runware:400@1", "positivePrompt": "a lighthouse"}
 POISON = "poison"
@@ -22,7 +23,8 @@ def fast_polls(monkeypatch):
 class Platform:
     """Takes and finishes every task; requests of the kinds in `strict_about` it refuses whole for one bad task."""
 
-    def __init__(self, *, strict_about=()):
+    def __init__(self, *, strict_about=(), refusal="invalidRequest"):
+        self.refusal = {"errors": [{"code": refusal, "message": "one of these is wrong"}]}
         self.taken = set()
         self.prompts = {}
         self.strict_about = strict_about
@@ -51,18 +53,17 @@ class Platform:
 @pytest.fixture(params=["rest", "websocket"])
 def install(request, http_platform, socket_platform, open_client, answer_with, send_frame):
     """Put a platform behind a client of either transport; give the client and what it sent."""
-    refusal = {"errors": [{"code": "invalidRequest", "message": "one of these is wrong"}]}
 
     def over_http(platform):
         def script(tasks):
             envelope = platform.answer(tasks)
-            return answer_with(envelope or refusal, status=200 if envelope else 400)
+            return answer_with(envelope or platform.refusal, status=200 if envelope else 400)
 
         return script
 
     def over_socket(platform):
         async def script(connection, tasks):
-            await send_frame(connection, **(platform.answer(tasks) or refusal))
+            await send_frame(connection, **(platform.answer(tasks) or platform.refusal))
 
         return script
 
@@ -100,15 +101,16 @@ async def test_run_alone_is_sent_alone(install):
     assert [len(request) for request in sent] == [1, 1]
 
 
-async def test_task_that_spoils_a_submit_spoils_only_its_own_run(install):
-    client, _ = install(Platform(strict_about=("submit",)))
+@pytest.mark.parametrize("refusal", ["invalidRequest", "contentPolicyViolation", "providerError"])
+async def test_task_that_spoils_a_submit_spoils_only_its_own_run(install, refusal):
+    client, _ = install(Platform(strict_about=("submit",), refusal=refusal))
     prompts = [POISON if n == 7 else f"number {n}" for n in range(20)]
     outcomes = await asyncio.gather(
         *(client.run({**PARAMS, "positivePrompt": prompt}) for prompt in prompts), return_exceptions=True
     )
 
     assert [n for n, outcome in enumerate(outcomes) if isinstance(outcome, RunwareError)] == [7]
-    assert outcomes[7].code == "validation"
+    assert outcomes[7].code == create_runware_error(refusal, "m").code
 
 
 async def test_task_that_spoils_a_poll_spoils_only_its_own_run(install):
@@ -206,3 +208,45 @@ async def test_error_that_names_nobody_ends_only_the_run_that_it_means(
     assert [
         prompt for prompt, outcome in zip(prompts, outcomes, strict=True) if isinstance(outcome, RunwareError)
     ] == [POISON]
+
+
+async def test_run_that_ends_while_the_line_is_down_is_never_sent(open_client, socket_platform, fast_pace):
+    client = open_client(transport="websocket")
+    await client.connect()
+    socket_platform.may_authenticate.clear()
+    await socket_platform.connections[0].close()
+    socket_platform.script = finish_at_once
+
+    kept = asyncio.create_task(client.run({**PARAMS, "positivePrompt": "kept"}))
+    with pytest.raises(RunwareError) as raised:
+        await client.run({**PARAMS, "positivePrompt": "given up"}, RunOptions(timeout=100))
+    assert raised.value.code == "timeout"
+    socket_platform.may_authenticate.set()
+    async with asyncio.timeout(10):
+        await kept
+
+    assert [task["positivePrompt"] for frame in submits(socket_platform.frames) for task in frame] == ["kept"]
+
+
+async def test_request_that_nobody_waits_for_any_more_ends(open_client, socket_platform):
+    client = open_client(transport="websocket")
+    arrived = asyncio.Event()
+
+    async def stay_silent(_connection, _frame):
+        arrived.set()
+
+    socket_platform.script = stay_silent
+    running = [asyncio.create_task(client.run(PARAMS)) for _ in range(3)]
+    async with asyncio.timeout(10):
+        await arrived.wait()
+        request = next(task for task in asyncio.all_tasks() if task.get_name() == "runware-shared-request")
+        for run in running:
+            run.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        await asyncio.wait({request})
+    assert client.is_connected
+
+
+async def finish_at_once(connection, frame):
+    items = [{**task, "status": "success", "imageURL": "https://x.example/1"} for task in frame]
+    await connection.send(json.dumps({"data": [{**i, "taskType": "imageInference"} for i in items]}))

@@ -159,6 +159,15 @@ async def test_busy_platform_says_when_to_come_back_and_is_not_asked_again(strea
     assert len(http_platform.requests) == 1
 
 
+async def test_refusal_under_another_task_uuid_still_means_the_stream(stream_of):
+    body = b'{"error": {"code": "invalidMessages", "message": "too long"}, "taskUUID": "another"}'
+    stream = await stream_of(body, status=400)
+
+    with pytest.raises(RunwareError, match="too long") as raised:
+        await stream.text()
+    assert raised.value.code == "validation"
+
+
 async def test_stream_that_cannot_be_opened_may_be_tried_again(open_client):
     stream = await open_client(http_base_url="http://127.0.0.1:9/v1").stream(PARAMS)
 
