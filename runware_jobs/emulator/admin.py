@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _HERE = Path(__file__).parent
 _NEWEST_TASKS = 200
 _NEWEST_EVENTS = 50
+_MOST_DIGITS = 9
 
 
 async def get_page(_request: Request) -> Response:
@@ -252,7 +253,7 @@ def _platform(request: Request) -> Platform:
 
 def _limit(request: Request, default: int) -> int:
     asked = request.query_params.get("limit", "")
-    return int(asked) if asked.isdigit() else default
+    return int(asked) if asked.isdecimal() and len(asked) <= _MOST_DIGITS else default
 
 
 async def _json(request: Request) -> Any:

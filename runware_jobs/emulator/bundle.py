@@ -42,6 +42,20 @@ _OPERATIONS: Mapping[str, str] = MappingProxyType(
 )
 
 
+# What the older SDKs offer for pictures of every model, though today's schemas have it for some models only.
+_FOR_EVERY_MODEL: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "imageInference": {
+            **dict.fromkeys(("negativePrompt", "scheduler"), "string"),
+            **dict.fromkeys(("steps", "seed", "clipSkip"), "integer"),
+            **dict.fromkeys(("strength", "CFGScale"), "number"),
+            **dict.fromkeys(("refiner", "outpaint", "providerSettings"), "object"),
+            **dict.fromkeys(("controlNet", "lora", "ipAdapters", "embeddings"), "array"),
+        }
+    }
+)
+
+
 class Bundle:
     """All schemas of one release. `version` is its timestamp, `YYYYMMDDhhmmss`."""
 
@@ -84,11 +98,12 @@ def read_bundle(folder: Path = SHIPPED) -> Bundle:
     return Bundle(folder)
 
 
-def with_legacy(schema: Schema, legacy: Entry | None) -> Schema:
+def with_legacy(schema: Schema, task_type: str, legacy: Entry | None) -> Schema:
     """The schema that also takes what older clients send for this task type."""
     if legacy is None:
         return schema
-    properties = {**legacy["properties"], **schema["properties"]}
+    general = {name: {"type": kind} for name, kind in _FOR_EVERY_MODEL.get(task_type, {}).items()}
+    properties = {**general, **legacy["properties"], **schema["properties"]}
     for name, values in legacy.get("values", {}).items():
         properties[name] = _with_values(properties.get(name, {}), values)
     optional = legacy.get("optional", ())

@@ -37,6 +37,7 @@ class Field(NamedTuple):
 
 
 _NUMBER = (int, float)
+_LOWEST_STATUS, _HIGHEST_STATUS = 200, 599
 _CODE, _MESSAGE = Field((str,)), Field((str,))
 
 
@@ -218,6 +219,10 @@ READY_MADE: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "action": {"kind": "refuse", "code": "contentPolicyViolation", "parameter": "positivePrompt"}
         },
         "no_credits": {"action": {"kind": "refuse", "code": "insufficientCredits"}},
+        "key_rejected": {"action": {"kind": "reject_key"}},
+        "connection_refused": {"on": "connect", "for_s": 5, "action": {"kind": "close_listener"}},
+        "reset_before": {"on": "submit", "action": {"kind": "reset"}},
+        "reset_after": {"on": "submit", "action": {"kind": "lose_answer"}},
         "no_ack": {"on": "submit", "action": {"kind": "lose_answer", "how": "silence"}},
         "late_ack": {"on": "submit", "action": {"kind": "delay", "seconds": 5}},
     }
@@ -238,12 +243,12 @@ def action_table() -> list[dict[str, Any]]:
 
 
 def read_action(definition: Any) -> Action:
-    """An action from JSON: an object with `kind`, or the kind alone. Raises FaultRuleError."""
-    if isinstance(definition, str):
-        definition = {"kind": definition}
+    """An action from JSON, an object with `kind`. Raises FaultRuleError."""
     kind = definition.get("kind") if isinstance(definition, dict) else None
     if not isinstance(definition, dict) or not isinstance(kind, str) or kind not in ACTIONS:
-        raise FaultRuleError(f"action.kind: must be one of {', '.join(ACTIONS)}")
+        raise FaultRuleError(
+            f"action.kind: must be one of {', '.join(ACTIONS)}; or ready-made: {', '.join(READY_MADE)}"
+        )
     known = ACTIONS[kind].fields
     unknown = sorted(set(definition) - {"kind", *known})
     if unknown:
@@ -264,6 +269,10 @@ def _value(name: str, one: Field, value: Any) -> Any:
         raise FaultRuleError(f"action.{name}: must be {wanted}, not {value!r}")
     if isinstance(value, int | float) and value < 0:
         raise FaultRuleError(f"action.{name}: must be 0 or more, not {value!r}")
+    if name == "status" and isinstance(value, int) and not _LOWEST_STATUS <= value <= _HIGHEST_STATUS:
+        raise FaultRuleError(
+            f"action.status: must be from {_LOWEST_STATUS} to {_HIGHEST_STATUS}, not {value!r}"
+        )
     if value is not None and one.choices and value not in one.choices:
         raise FaultRuleError(f"action.{name}: must be one of {', '.join(one.choices)}, not {value!r}")
     return value

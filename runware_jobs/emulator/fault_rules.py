@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from random import Random
 from typing import TYPE_CHECKING, Any, get_args
 
-from .fault_actions import ACTIONS, READY_MADE, Action, FaultRuleError, On, read_action
+from .fault_actions import ACTIONS, Action, FaultRuleError, On, read_action
+from .fault_spellings import RULE_FIELDS, full_form
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from .tasks import Task
 
-_FIELDS = (
-    "id",
-    "on",
-    "transport",
-    "taskType",
-    "model",
-    "taskUUID",
-    "prompt",
-    "rate",
-    "count",
-    "after_s",
-    "for_s",
-    "until_s",
-    "action",
-)
 _TRANSPORTS = ("rest", "websocket")
 _NO_SUBMITS = {"getResponse", "ping", "authentication"}
 
@@ -45,6 +32,8 @@ class Rule:
     prompt: str | None = None
     """Words that the prompt contains, whatever their case."""
     rate: float = 1.0
+    random: Random | None = None
+    """Its own chance, where it has a seed of its own."""
     left: int | None = None
     starts_at: float = 0.0
     ends_at: float = float("inf")
@@ -78,18 +67,10 @@ class Rule:
 
 def read_rule(definition: Any, *, now: float, next_id: Callable[[], str]) -> Rule:
     """A rule from JSON, or the ready-made one of a name; windows count from `now`. Raises FaultRuleError."""
-    if isinstance(definition, str):
-        definition = READY_MADE.get(definition, {"action": definition})
-    if not isinstance(definition, dict):
-        raise FaultRuleError(
-            'a rule must be an object such as {"on": "submit", "action": {"kind": "status"}}'
-        )
-    unknown = sorted(set(definition) - set(_FIELDS))
+    definition = full_form(definition)
+    unknown = sorted(set(definition) - set(RULE_FIELDS))
     if unknown:
-        raise FaultRuleError(f"{unknown[0]}: no field of a rule; known are {', '.join(_FIELDS)}")
-    ready_made = READY_MADE.get(definition["action"]) if isinstance(definition.get("action"), str) else None
-    if ready_made is not None:
-        definition = {**ready_made, **definition, "action": ready_made["action"]}
+        raise FaultRuleError(f"{unknown[0]}: no field of a rule; known are {', '.join(RULE_FIELDS)}")
     action = read_action(definition.get("action"))
     on, count = _on(definition, action), _count(definition)
     starts_at, ends_at = _window(definition, now)
@@ -105,6 +86,7 @@ def read_rule(definition: Any, *, now: float, next_id: Callable[[], str]) -> Rul
         task_uuid=_text(definition, "taskUUID"),
         prompt=_text(definition, "prompt"),
         rate=_rate(definition),
+        random=_random(definition),
         left=count,
         starts_at=starts_at,
         ends_at=ends_at,
@@ -160,6 +142,15 @@ def _rate(definition: Mapping[str, Any]) -> float:
     if rate is not None and rate > 1:
         raise FaultRuleError(f"rate: must be between 0 and 1, not {rate}")
     return 1.0 if rate is None else rate
+
+
+def _random(definition: Mapping[str, Any]) -> Random | None:
+    seed = definition.get("seed")
+    if seed is None:
+        return None
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise FaultRuleError(f"seed: must be null or a whole number, not {seed!r}")
+    return Random(seed)  # noqa: S311  # repeatable faults are the point
 
 
 def _count(definition: Mapping[str, Any]) -> int | None:

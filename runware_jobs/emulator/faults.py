@@ -144,7 +144,8 @@ class Faults:
         return any(str(task.get("taskUUID")) in rule.poisoned for task in tasks)
 
     def _strikes(self, rule: Rule) -> bool:
-        if rule.left == 0 or (rule.rate < 1 and self._random.random() >= rule.rate):
+        chance = rule.random or self._random
+        if rule.left == 0 or (rule.rate < 1 and chance.random() >= rule.rate):
             return False
         if rule.left is not None:
             rule.left -= 1

@@ -58,6 +58,10 @@ class Answer:
         return {"data": self.data}
 
 
+DEEPEST = 64
+"""How deep a body may nest: more than any schema asks for, and less than JSON can be written again."""
+
+
 def decode_message(body: bytes | str, switches: Switches) -> list[Mapping[str, Any]] | Refusal:
     """The tasks of a message, or why it is none: it must be a JSON array of objects, and not too large."""
     if switches.max_body_bytes is not None and len(body) > switches.max_body_bytes:
@@ -68,8 +72,30 @@ def decode_message(body: bytes | str, switches: Switches) -> list[Mapping[str, A
         return Refusal("invalidJSON", "The request body is not valid JSON.")
     if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
         return Refusal("invalidRequest", "The request body must be a JSON array of task objects.")
+    return _size_refusal(tasks, switches) or tasks
+
+
+def _size_refusal(tasks: list[Any], switches: Switches) -> Refusal | None:
+    """Why a message with these tasks is too small, too large or too deep; None if it is neither."""
     if not tasks:
         return Refusal("arrayTooSmall", "The request body must hold at least one task.")
     if switches.max_tasks is not None and len(tasks) > switches.max_tasks:
         return Refusal("arrayTooLarge", f"The request holds more than {switches.max_tasks} tasks.")
-    return tasks
+    if is_too_deep(tasks):
+        return Refusal("invalidRequest", f"The request body is nested deeper than {DEEPEST} levels.")
+    return None
+
+
+def is_too_deep(decoded: Any) -> bool:
+    """Whether decoded JSON nests deeper than `DEEPEST` levels."""
+    level = [decoded]
+    for _ in range(DEEPEST + 1):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if type(outer) is dict else outer)
+            if type(inner) is dict or type(inner) is list
+        ]
+        if not level:
+            return False
+    return True

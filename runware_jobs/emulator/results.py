@@ -99,7 +99,9 @@ class Results:
         """Every item of the task as of `now`, each with whether it is an entry of `errors`."""
         finished = task.finished(now)
         if task.kind.shape == "phases":
-            yield False, self._phase(task, finished)
+            first = min(finished, 1) if switches.upload_poll == "phases" else finished
+            for reached in range(first, finished + 1):
+                yield False, self._phase(task, reached)
             return
         for index in range(len(task.finish_at)):
             if index >= finished:

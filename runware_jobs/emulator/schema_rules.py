@@ -77,7 +77,7 @@ class SchemaRules:
         schema = entry["requestSchema"] if entry is not None else None
         if schema is None or not legacy:
             return schema
-        return with_legacy(schema, self._bundle.legacy.get(task_type))
+        return with_legacy(schema, task_type, self._bundle.legacy.get(task_type))
 
     def optional_model(self, submitted: str, task_type: str) -> bool:
         """Whether older clients leave `model` out for this task type."""

@@ -162,8 +162,10 @@ class Switches:
     upload_sync: Literal["wait", "acknowledge"] = _open(
         "acknowledge", "17.8", "A modelUpload by REST that names no delivery: waits, or is acknowledged."
     )
-    upload_poll: Literal["phase", "processing"] = _open(
-        "phase", "17.8", "A running modelUpload polls as its phase, or as `processing` until it is ready."
+    upload_poll: Literal["phases", "phase", "processing"] = _open(
+        "phases",
+        "17.8",
+        "A running modelUpload polls as all phases so far, as the latest, or as `processing` until it is ready.",
     )
 
 

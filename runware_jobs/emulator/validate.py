@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from .switches import Switches
 
 _AIR = re.compile(r"[A-Za-z0-9_.-]+:[A-Za-z0-9_.-]+@[A-Za-z0-9_.-]+")
-_PROMPT_LENGTH = (2, 10_000)
+# The sources contradict each other (2 to 3000, 1 to 10000): the wider one.
+_PROMPT_LENGTH = (1, 10_000)
 _SIDES: Mapping[str, tuple[int, int, int]] = {
     "imageInference": (128, 6144, 16),
     "videoInference": (128, 4096, 2),

@@ -46,8 +46,8 @@ async def test_runs_of_the_javascript_readmes_succeed(still, name):
 async def test_model_uploads_get_ready(still, name):
     items = await outcome(still, UPLOADS[name])
 
-    assert items[0]["status"] == "ready"
-    assert items[0]["air"]
+    assert items[-1]["status"] == "ready"
+    assert items[-1]["air"]
 
 
 @pytest.mark.parametrize("name", UTILITIES)

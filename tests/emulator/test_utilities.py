@@ -107,7 +107,7 @@ async def test_an_upload_of_a_model_runs_through_its_phases_and_can_be_used(stil
     await still.send(task)
     seen = []
     for _ in range(11):
-        item = (await still.poll(task["taskUUID"]))["data"][0]
+        item = (await still.poll(task["taskUUID"]))["data"][-1]
         seen.append(item["status"])
         still.pass_time(1)
 

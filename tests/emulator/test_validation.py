@@ -35,7 +35,7 @@ def task_of(task_type, model, **values):
     ("task", "code", "parameter"),
     [
         pytest.param(image(colour="red"), "unknownParameter", "colour", id="no model has it"),
-        pytest.param(image(clipSkip=2), "unsupportedParameter", "clipSkip", id="other models have it"),
+        pytest.param(image(maskMargin=32), "unsupportedParameter", "maskMargin", id="other models have it"),
         pytest.param(image(steps="many"), "invalidSteps", "steps", id="wrong type"),
         pytest.param(image(steps=True), "invalidSteps", "steps", id="a boolean is no integer"),
         pytest.param(image(scheduler="Magic"), "invalidScheduler", "scheduler", id="not in the list"),
@@ -92,6 +92,50 @@ async def test_a_refused_task_does_not_touch_its_neighbours(still):
 
     assert [good["taskUUID"]] == [item["taskUUID"] for item in response["data"]]
     assert [bad["taskUUID"]] == [error["taskUUID"] for error in response["errors"]]
+
+
+# The first call of the JavaScript SDK's README (seed 003), with every parameter it prints.
+PRINTED = {
+    "positivePrompt": "a cat",
+    "negativePrompt": "a dog",
+    "outputType": "URL",
+    "outputFormat": "JPG",
+    "checkNSFW": True,
+    "seedImage": "https://a.example/b.png",
+    "maskImage": "https://a.example/c.png",
+    "strength": 0.8,
+    "steps": 20,
+    "scheduler": "Euler",
+    "seed": 5,
+    "CFGScale": 7,
+    "clipSkip": 2,
+    "refiner": {"model": "civitai:101055@128080", "startStep": 10},
+    "usePromptWeighting": 1,
+    "controlNet": [{"model": "civitai:38784@44716", "guideImage": "https://a.example/d.png", "weight": 1}],
+    "lora": [{"model": "civitai:120096@135931", "weight": 1}],
+    "providerSettings": {},
+    "ipAdapters": [{"model": "runware:55@1", "guideImage": "https://a.example/e.png", "weight": 1}],
+    "embeddings": [{"model": "civitai:1044536@1172007", "weight": 1}],
+    "outpaint": {"top": 256, "right": 128, "bottom": 256, "left": 128, "blur": 16},
+}
+
+
+@pytest.mark.parametrize(
+    "model", ["runware:100@1", "runware:101@1", "runware:97@1", "bfl:2@1", "civitai:4201@130090"]
+)
+async def test_the_printed_parameters_of_older_clients_go_together_for_any_model(still, model):
+    response = await still.send(image(model=model, **PRINTED))
+
+    assert response.status_code == 200, response.text
+
+
+@pytest.mark.parametrize("length", [1, 10_000])
+async def test_a_prompt_may_have_one_to_ten_thousand_characters(still, length):
+    assert (await still.send(image(positivePrompt="a" * length))).status_code == 200
+    assert await refusal(still, image(positivePrompt="a" * 10_001)) == (
+        "invalidPositivePrompt",
+        "positivePrompt",
+    )
 
 
 LEGACY = [

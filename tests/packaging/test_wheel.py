@@ -21,8 +21,15 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 # Read at run time, by a name in a string: nothing but these tests would miss them.
 READ_AT_RUN_TIME = {
     "runware_jobs/py.typed",
-    "runware_jobs/schemas/registry.json",
+    *(
+        f"runware_jobs/schemas/{name}.json"
+        for name in ("registry", "models", "architectures", "operations", "utilities", "results", "legacy")
+    ),
     "runware_jobs/emulator/page.html",
+    "runware_jobs/emulator/page.css",
+    "runware_jobs/emulator/page.js",
+    "runware_jobs/emulator/community.json",
+    "runware_jobs/emulator/prices.json",
     "runware_jobs/cli/prompts.txt",
     "runware_jobs/migrations/env.py",
     "runware_jobs/migrations/script.py.mako",

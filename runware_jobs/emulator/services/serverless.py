@@ -19,6 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from runware_jobs.emulator.identifiers import derived_uuid
+from runware_jobs.emulator.messages import DEEPEST, is_too_deep
 from runware_jobs.emulator.rest import INVALID_KEY, bearer_key, json_response
 
 from .apps import APPS, App, Fault, Outcome
@@ -268,6 +269,8 @@ def _read(body: bytes) -> tuple[str, Mapping[str, Any]]:
         raise _Problem(HTTPStatus.BAD_REQUEST, "The body is not JSON.") from error
     if not isinstance(message, dict):
         raise _Problem(HTTPStatus.BAD_REQUEST, "The body must be an object.")
+    if is_too_deep(message):
+        raise _Problem(HTTPStatus.BAD_REQUEST, f"The body is nested deeper than {DEEPEST} levels.")
     task_id, payload = message.get("taskId"), message.get("payload", {})
     if not isinstance(task_id, str) or _TASK_ID.fullmatch(task_id) is None:
         raise _Problem(
