@@ -215,7 +215,7 @@ def _lookups_module(bundle: Bundle) -> str:
         HEADER.format("Lookup tables: which task type a slug stands for, and the curated models by AIR."),
         "from typing import Literal",
         "",
-        "from runware_jobs.client.registry import ModelEntry, bundled_registry",
+        "from runware_jobs.client.services.registry import ModelEntry, bundled_registry",
         "",
         f"__all__ = {[*tables, 'TaskType', 'models', 'ModelEntry', 'SCHEMAS_VERSION']!r}",
         "",

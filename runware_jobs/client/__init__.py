@@ -26,11 +26,11 @@ from .outcomes import (
     SubmitOutcome,
     Unclear,
 )
-from .registry import bundled_registry, resolve_task_type
-from .serverless import GetTaskOptions, InvokeOptions
-from .serverless_api import ServerlessTask
-from .streaming import TextStream, TextStreamResult
-from .validating import clear_validator_cache
+from .services.registry import bundled_registry, resolve_task_type
+from .services.serverless import GetTaskOptions, InvokeOptions
+from .services.serverless_api import ServerlessTask
+from .services.validating import clear_validator_cache
+from .text.streaming import TextStream, TextStreamResult
 
 __all__ = [
     "Accepted",

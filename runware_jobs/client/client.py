@@ -12,36 +12,36 @@ from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
-from .asking import get_response, upload_model
 from .call_options import split_call
 from .config import RunOptions, StreamOptions, read_config, read_run_options
-from .content import Content
 from .errors import RunwareError
-from .grouping import GroupTrust
 from .log import ClientLog
 from .parts import Parts, end_all, pause_before_retry, unless_cancelled
-from .registry import Registry
-from .rest import RestTransport, open_session
-from .run_requests import shared_polls, shared_submits
-from .runs import prepare_task, run
-from .sending import poll_many, submit_many
-from .serverless import GetTaskOptions, InvokeOptions, get_task, invoke, list_tasks
-from .streaming import TextStream, open_stream
+from .running.asking import get_response, upload_model
+from .running.run_requests import shared_polls, shared_submits
+from .running.runs import prepare_task, run
+from .running.utilities import UTILITY_TASK_TYPES, ask
+from .services.content import Content
+from .services.registry import Registry
+from .services.serverless import GetTaskOptions, InvokeOptions, get_task, invoke, list_tasks
+from .services.validating import validate_params
 from .task_methods import TaskMethods
+from .text.streaming import TextStream, open_stream
 from .typed_run import TypedRun
-from .utilities import UTILITY_TASK_TYPES, ask
 from .utility_methods import UtilityMethods
-from .validating import validate_params
-from .websocket import WebSocketTransport
-from .ws_session import SessionTimes
+from .wire.grouping import GroupTrust
+from .wire.rest import RestTransport, open_session
+from .wire.sending import poll_many, submit_many
+from .wire.websocket import WebSocketTransport
+from .wire.ws_session import SessionTimes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from .config import SDKConfig
     from .outcomes import PollOutcome, SubmitOutcome
-    from .registry import RegistryContent
-    from .serverless_api import ServerlessTask, TaskPage, TaskStatus
+    from .services.registry import RegistryContent
+    from .services.serverless_api import ServerlessTask, TaskPage, TaskStatus
 
 Item = dict[str, Any]
 

@@ -247,7 +247,7 @@ def _documentation(model: str | None, task_type: str | None, parameter: Paramete
 
 def _page_of(model: str | None, task_type: str | None) -> str | None:
     if model is not None:
-        from .registry import bundled_registry  # noqa: PLC0415 - registry raises errors of this module
+        from .services.registry import bundled_registry  # noqa: PLC0415 - registry raises errors of this module
 
         content = bundled_registry()
         entry = content.models.get(content.air_of(model))

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from .backoff import LONGEST_PAUSE_S, Asked, is_repeated, retry_delay_s
 from .error_codes import ABORTED, DISCONNECTED, RECONNECTION_FAILED
 from .errors import RunwareError, create_runware_error, raw_code_of
-from .grouping import GroupTrust
 from .stopping import until_set
+from .wire.grouping import GroupTrust
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     import httpx
 
     from .config import SDKConfig
-    from .exchange import Transport
     from .log import ClientLog
     from .outcomes import PollOutcome, SubmitOutcome
-    from .registry import Registry
-    from .sharing import SharedRequests
+    from .running.sharing import SharedRequests
+    from .services.registry import Registry
+    from .wire.exchange import Transport
 
 Value = TypeVar("Value")
 

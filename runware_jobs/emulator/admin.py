@@ -10,7 +10,7 @@ import orjson
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from .fault_actions import READY_MADE, FaultRuleError, action_table
+from .faults.actions import READY_MADE, FaultRuleError, action_table
 from .latencies import latencies_from_json
 from .prices import usd
 from .rest import json_response

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from .accounts import Account
-    from .faults import Struck
+    from .faults.judging import Struck
     from .kinds import Kind
     from .messages import Caller
     from .switches import Switches

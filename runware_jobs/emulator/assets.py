@@ -12,9 +12,9 @@ from .errors import Refusal, error_entry
 from .identifiers import uuid_in
 from .kinds import media_input
 from .making import studio
-from .references import is_gone
 from .rest import json_response
 from .results import http_type, output_format
+from .rules.references import is_gone
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

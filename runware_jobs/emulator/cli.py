@@ -19,7 +19,7 @@ from rich.console import Console
 
 from .app import create_app
 from .config import Config
-from .fault_actions import READY_MADE
+from .faults.actions import READY_MADE
 from .latencies import DEFAULT_LATENCIES, parse_latencies
 from .serve import create_server
 from .state import StateFile

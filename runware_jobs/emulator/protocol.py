@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 from . import admission
 from .accounts import Accounts
-from .bundle import read_bundle
 from .capacity import ModelQueue
-from .catalogue import Catalogue
 from .clock import Clock, Schedule
 from .errors import Refusal, error_entry
-from .faults import NO_FAULT, Faults, Struck, Transport, Verdict
+from .faults.judging import NO_FAULT, Faults, Struck, Transport, Verdict
 from .kinds import Kind, kind_of, result_count, specific
 from .ledger import Entry, Ledger, RequestRecord
 from .messages import Answer, Caller
+from .models.catalogue import Catalogue
 from .prices import MICRO_PER_USD, micro_usd, price_micro_usd
-from .references import check_references
 from .results import Maker, Results
+from .rules.bundle import read_bundle
+from .rules.references import check_references
+from .rules.validate import TaskRules, check_uuid, unknown_task_type
 from .settlement import book_end, book_item
 from .tasks import NEVER, Task, finish_times, latency_for, new_task, task_seed
 from .utilities import UTILITIES
-from .validate import TaskRules, check_uuid, unknown_task_type
 from .wording import worded_poll
 
 if TYPE_CHECKING:

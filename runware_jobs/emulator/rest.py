@@ -12,9 +12,9 @@ import orjson
 from starlette.responses import Response, StreamingResponse
 
 from .errors import Refusal, error_entry, status_of
+from .faults.over_rest import refused_on_arrival, spoiled
 from .identifiers import derived_uuid
 from .messages import Caller, decode_message
-from .rest_faults import refused_on_arrival, spoiled
 from .streaming import stream_text
 from .waiting import wait_for_all
 

@@ -20,8 +20,8 @@ from .prices import MICRO_PER_USD
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from .bundle import Bundle
-    from .catalogue import Catalogue
+    from .models.catalogue import Catalogue
+    from .rules.bundle import Bundle
     from .switches import Switches
     from .tasks import Task
 

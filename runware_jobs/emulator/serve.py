@@ -14,7 +14,7 @@ import uvicorn
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from .app import create_app
-from .connections import noting
+from .faults.connections import noting
 
 if TYPE_CHECKING:
     import socket

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .trained import register_trained, register_uploaded
+from .models.trained import register_trained, register_uploaded
 
 if TYPE_CHECKING:
     from .protocol import Platform

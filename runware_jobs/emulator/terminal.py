@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
-from .fault_actions import READY_MADE, action_table
+from .faults.actions import READY_MADE, action_table
 from .switches import switch_table
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from .errors import Refusal
 from .prices import MICRO_PER_USD, micro_usd
-from .schema_rules import invalid, missing
+from .rules.schema_rules import invalid, missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -11,8 +11,8 @@ import orjson
 from .errors import Refusal
 from .identifiers import derived_uuid, is_uuid_v4
 from .media import Media, MediaError, read_upload
-from .schema_rules import invalid, missing
-from .search import search
+from .models.search import search
+from .rules.schema_rules import invalid, missing
 from .usage import account_management
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from .wording import worded
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from .faults import Struck
+    from .faults.judging import Struck
     from .protocol import Platform
     from .tasks import Task
 

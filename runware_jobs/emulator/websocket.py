@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from .connections import reset, stop_reading
 from .errors import Refusal, error_entry
+from .faults.connections import reset, stop_reading
+from .faults.over_rest import padded, poison_refusal, reshaped, status_refusal
 from .messages import Caller, decode_message
 from .pushes import Pusher, envelope_of
 from .rest import INVALID_KEY, key_id
-from .rest_faults import padded, poison_refusal, reshaped, status_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from starlette.websockets import WebSocket
 
-    from .faults import Struck, Verdict
+    from .faults.judging import Struck, Verdict
     from .ledger import RequestRecord
     from .messages import Answer
     from .protocol import Platform

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from runware_jobs.client import RunwareError, file_to_data_uri
 from runware_jobs.client.files import encode_local_files
-from runware_jobs.client.registry import bundled_registry, resolve_task_type
+from runware_jobs.client.services.registry import bundled_registry, resolve_task_type
 from runware_jobs.core.addresses import AddressRefused, check_url
 from runware_jobs.core.identity import new_job_id
 from runware_jobs.core.inputs import extract_inputs

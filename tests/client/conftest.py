@@ -225,10 +225,10 @@ def platform(request, http_platform, socket_platform, open_client):
 @pytest.fixture
 def fast_pace(monkeypatch):
     """Take away the pauses of the platform's pace, where they are not what is tested."""
-    monkeypatch.setattr("runware_jobs.client.runs._FIRST_POLL_S", 0.005)
-    monkeypatch.setattr("runware_jobs.client.runs._MAX_POLL_S", 0.01)
-    monkeypatch.setattr("runware_jobs.client.runs.RESEND_AGE_S", 0.005)
-    monkeypatch.setattr("runware_jobs.client.asking._PHASE_PAUSE_S", 0.005)
+    monkeypatch.setattr("runware_jobs.client.running.runs._FIRST_POLL_S", 0.005)
+    monkeypatch.setattr("runware_jobs.client.running.runs._MAX_POLL_S", 0.01)
+    monkeypatch.setattr("runware_jobs.client.running.runs.RESEND_AGE_S", 0.005)
+    monkeypatch.setattr("runware_jobs.client.running.asking._PHASE_PAUSE_S", 0.005)
 
 
 @pytest.fixture

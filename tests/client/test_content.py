@@ -9,7 +9,7 @@ import pytest
 import runware
 
 from runware_jobs.client import RunwareError
-from runware_jobs.client.content import Content
+from runware_jobs.client.services.content import Content
 from tests.support.side_service import SideAnswer
 
 MODELS = [{"model": "flux-1-dev", "status": "live"}, {"model": "old", "status": "compatible-only"}]

@@ -21,9 +21,9 @@ from runware_jobs.client import (
     is_runware_error,
 )
 from runware_jobs.client.config import read_config
-from runware_jobs.client.envelope import read_envelope
 from runware_jobs.client.error_codes import derive_code
 from runware_jobs.client.errors import error_from_wire
+from runware_jobs.client.wire.envelope import read_envelope
 
 # PROTOCOL 8, line by line; where a name is listed under another code there, the comment says why.
 RAW_CODES = {

@@ -22,7 +22,7 @@ from runware_jobs.client import (
     RuntimeDependencies,
     Unclear,
 )
-from runware_jobs.client.grouping import GroupTrust, TaskGroup, encode_task
+from runware_jobs.client.wire.grouping import GroupTrust, TaskGroup, encode_task
 
 
 async def test_many_tasks_travel_in_few_requests(open_client, http_platform, make_task):
@@ -236,7 +236,7 @@ async def test_failed_question_is_no_answer(open_client, http_platform, answer_w
 async def test_answer_that_is_too_large_is_asked_for_in_halves(
     open_client, http_platform, answer_with, monkeypatch
 ):
-    monkeypatch.setattr("runware_jobs.client.sending._GROUP_ANSWER_BYTES", 5_000)
+    monkeypatch.setattr("runware_jobs.client.wire.sending._GROUP_ANSWER_BYTES", 5_000)
     http_platform.script = lambda tasks: answer_with(
         {
             "data": [

@@ -18,8 +18,8 @@ from runware_jobs.client import (
     Unclear,
 )
 from runware_jobs.client.log import ClientLog
-from runware_jobs.client.websocket import WebSocketTransport
-from runware_jobs.client.ws_session import SessionTimes
+from runware_jobs.client.wire.websocket import WebSocketTransport
+from runware_jobs.client.wire.ws_session import SessionTimes
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import pytest
 
 from runware_jobs.client import LogEntry, RunwareError
 from runware_jobs.client.log import CATEGORIES, ClientLog, masked
-from runware_jobs.client.websocket import WebSocketTransport
-from runware_jobs.client.ws_session import SessionTimes
+from runware_jobs.client.wire.websocket import WebSocketTransport
+from runware_jobs.client.wire.ws_session import SessionTimes
 
 
 def test_keys_and_media_never_reach_a_sink():

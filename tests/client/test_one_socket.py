@@ -8,11 +8,11 @@ import pytest
 from websockets.asyncio.client import connect as websockets_connect
 
 from runware_jobs.client import Accepted, NotSent, RunOptions, RuntimeDependencies, RunwareError
-from runware_jobs.client.exchange import Exchange, Kind
-from runware_jobs.client.grouping import TaskGroup, encode_task
 from runware_jobs.client.log import ClientLog
-from runware_jobs.client.websocket import WebSocketTransport
-from runware_jobs.client.ws_session import SessionTimes
+from runware_jobs.client.wire.exchange import Exchange, Kind
+from runware_jobs.client.wire.grouping import TaskGroup, encode_task
+from runware_jobs.client.wire.websocket import WebSocketTransport
+from runware_jobs.client.wire.ws_session import SessionTimes
 
 
 @pytest.fixture

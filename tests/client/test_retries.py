@@ -6,7 +6,7 @@ import pytest
 
 from runware_jobs.client import ErrorCode
 from runware_jobs.client.backoff import RETRIES, is_repeated, parse_retry_after, retry_delay_s
-from runware_jobs.client.fence import SendFence
+from runware_jobs.client.wire.fence import SendFence
 
 REPEATED_CLASSES = {"connection", "rateLimit", "serverError", "timeout"}
 #                      taken or unclear, certainly not taken

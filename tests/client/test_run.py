@@ -14,9 +14,9 @@ PARAMS = {"model": "runware:400@1", "positivePrompt": "a lighthouse", "width": 5
 @pytest.fixture(autouse=True)
 def fast_polls(monkeypatch):
     """The pauses between polls are the platform's pace, not what is tested here."""
-    monkeypatch.setattr("runware_jobs.client.runs._FIRST_POLL_S", 0.005)
-    monkeypatch.setattr("runware_jobs.client.runs._MAX_POLL_S", 0.01)
-    monkeypatch.setattr("runware_jobs.client.runs.RESEND_AGE_S", 0.005)
+    monkeypatch.setattr("runware_jobs.client.running.runs._FIRST_POLL_S", 0.005)
+    monkeypatch.setattr("runware_jobs.client.running.runs._MAX_POLL_S", 0.01)
+    monkeypatch.setattr("runware_jobs.client.running.runs.RESEND_AGE_S", 0.005)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 from runware_jobs.client import clear_validator_cache
 from runware_jobs.client.log import ClientLog
-from runware_jobs.client.schema_lookup import find_schema
+from runware_jobs.client.services.schema_lookup import find_schema
 from tests.support.side_service import SideAnswer
 
 CURATED, COMMUNITY = "runware:400@1", "civitai:133005@782002"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runware_jobs.client import RunwareError, create_runware_error
-from runware_jobs.client.serverless import follow
+from runware_jobs.client.services.serverless import follow
 
 
 def task(status="completed"):

@@ -17,7 +17,7 @@ POISON = "poison"
 @pytest.fixture(autouse=True)
 def fast_polls(monkeypatch):
     """The pauses between polls are the platform's pace, not what is tested here."""
-    monkeypatch.setattr("runware_jobs.client.runs._FIRST_POLL_S", 0.05)
+    monkeypatch.setattr("runware_jobs.client.running.runs._FIRST_POLL_S", 0.05)
 
 
 class Platform:
@@ -134,7 +134,7 @@ async def test_same_task_uuid_twice_is_never_in_one_request(install):
 
 
 async def test_closing_the_client_ends_every_run(install, monkeypatch):
-    monkeypatch.setattr("runware_jobs.client.runs._FIRST_POLL_S", 60.0)
+    monkeypatch.setattr("runware_jobs.client.running.runs._FIRST_POLL_S", 60.0)
     platform = Platform()
     client, _ = install(platform)
     running = [asyncio.create_task(client.run(PARAMS)) for _ in range(10)]
@@ -165,7 +165,7 @@ async def test_run_that_is_cancelled_does_not_end_its_neighbours(install):
 async def test_lost_answer_is_asked_for_again_task_by_task(
     http_platform, open_client, answer_with, monkeypatch
 ):
-    monkeypatch.setattr("runware_jobs.client.runs.RESEND_AGE_S", 0.0)
+    monkeypatch.setattr("runware_jobs.client.running.runs.RESEND_AGE_S", 0.0)
     platform = Platform()
 
     def script(tasks):

@@ -8,7 +8,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runware_jobs.client.sse import END, EventReader
+from runware_jobs.client.text.sse import END, EventReader
 
 CHUNKS = st.lists(
     st.dictionaries(st.text(max_size=3), st.text(max_size=8), min_size=1, max_size=2), max_size=5

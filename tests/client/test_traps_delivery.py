@@ -183,7 +183,7 @@ async def test_task_uuid_is_a_version_4(platform):
 
 async def test_unclear_submit_is_not_sent_again_at_once(open_client, http_platform, answer_with, monkeypatch):
     """3.5: a very fresh resend may race the platform's own knowledge of the first."""
-    monkeypatch.setattr("runware_jobs.client.runs.RESEND_AGE_S", 0.05)
+    monkeypatch.setattr("runware_jobs.client.running.runs.RESEND_AGE_S", 0.05)
     heard: list[LogEntry] = []
     answers = [answer_with(hang_up=True)]
     http_platform.script = lambda tasks: (

@@ -19,8 +19,8 @@ from runware_jobs.client import (
     Unclear,
     create_runware_error,
 )
-from runware_jobs.client.envelope import failed, read_envelope
-from runware_jobs.client.verdicts import poll_outcomes, submit_outcomes
+from runware_jobs.client.wire.envelope import failed, read_envelope
+from runware_jobs.client.wire.verdicts import poll_outcomes, submit_outcomes
 
 ME, OTHER = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
 

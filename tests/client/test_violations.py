@@ -5,7 +5,7 @@ from __future__ import annotations
 import jsonschema
 import pytest
 
-from runware_jobs.client.violations import describe
+from runware_jobs.client.services.violations import describe
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runware_jobs.client.exchange import Exchange, Kind
-from runware_jobs.client.grouping import TaskGroup, encode_task
-from runware_jobs.client.ws_session import (
+from runware_jobs.client.wire.exchange import Exchange, Kind
+from runware_jobs.client.wire.grouping import TaskGroup, encode_task
+from runware_jobs.client.wire.ws_session import (
     PING_FRAME,
     BecameUp,
     Drop,

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from runware_jobs.client import create_runware_error
-from runware_jobs.client.exchange import Exchange, Kind
-from runware_jobs.client.grouping import TaskGroup, encode_task
-from runware_jobs.client.ws_session import Arrived, Finished, SessionState, SessionTimes, SocketSession
+from runware_jobs.client.wire.exchange import Exchange, Kind
+from runware_jobs.client.wire.grouping import TaskGroup, encode_task
+from runware_jobs.client.wire.ws_session import Arrived, Finished, SessionState, SessionTimes, SocketSession
 
 AUTHENTICATED = json.dumps({"data": [{"taskType": "authentication", "connectionSessionUUID": "s"}]})
 TIMES = SessionTimes()

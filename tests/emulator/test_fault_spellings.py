@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from runware_jobs.emulator.fault_actions import FaultRuleError
-from runware_jobs.emulator.faults import Faults
+from runware_jobs.emulator.faults.actions import FaultRuleError
+from runware_jobs.emulator.faults.judging import Faults
 
 
 def added(definition):

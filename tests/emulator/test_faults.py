@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from runware_jobs.emulator.faults import Faults
+from runware_jobs.emulator.faults.judging import Faults
 from tests.emulator.conftest import HEADERS
 from tests.emulator.sample_tasks import image, video
 from tests.support.polling import poll_until

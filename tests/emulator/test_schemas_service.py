@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
-from runware_jobs.emulator.catalogue import SHIPPED_REGISTRY
+from runware_jobs.emulator.models.catalogue import SHIPPED_REGISTRY
 
 
 async def test_the_registry_is_the_shipped_one(still):

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from runware_jobs.emulator import Config, create_app, serving
-from runware_jobs.emulator.fault_actions import ACTIONS, READY_MADE
+from runware_jobs.emulator.faults.actions import ACTIONS, READY_MADE
 from runware_jobs.emulator.latencies import Latency, parse_latencies
 from runware_jobs.emulator.state import StateFile
 from runware_jobs.emulator.switches import ConfigError, Switches

@@ -12,9 +12,9 @@ import pytest
 from jsonschema import Draft202012Validator
 from PIL import Image
 
-from runware_jobs.emulator.bundle import read_bundle
-from runware_jobs.emulator.catalogue import Catalogue
-from runware_jobs.emulator.samples import sample_request
+from runware_jobs.emulator.models.catalogue import Catalogue
+from runware_jobs.emulator.models.samples import sample_request
+from runware_jobs.emulator.rules.bundle import read_bundle
 from tests.emulator.media_samples import data_uri, finished, picture, result_of, uploaded
 
 BUNDLE = read_bundle()

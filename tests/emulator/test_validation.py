@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from runware_jobs.emulator.bundle import read_bundle
-from runware_jobs.emulator.catalogue import Catalogue
-from runware_jobs.emulator.samples import sample_request
-from runware_jobs.emulator.shapes import look_for
+from runware_jobs.emulator.models.catalogue import Catalogue
+from runware_jobs.emulator.models.samples import sample_request
+from runware_jobs.emulator.rules.bundle import read_bundle
+from runware_jobs.emulator.rules.shapes import look_for
 from tests.emulator.sample_tasks import image, training, video
 
 BUNDLE = read_bundle()

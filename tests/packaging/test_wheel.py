@@ -28,7 +28,7 @@ READ_AT_RUN_TIME = {
     "runware_jobs/emulator/page.html",
     "runware_jobs/emulator/page.css",
     "runware_jobs/emulator/page.js",
-    "runware_jobs/emulator/community.json",
+    "runware_jobs/emulator/models/community.json",
     "runware_jobs/emulator/prices.json",
     "runware_jobs/cli/prompts.txt",
     "runware_jobs/migrations/env.py",

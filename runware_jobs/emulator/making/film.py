@@ -22,10 +22,12 @@ _LARGEST_DRAWN_SIDE = 640
 _LOOP_FRAMES = 48
 # How long a given picture takes to become the scene, or the scene to become the picture.
 _FADE_S = 0.7
+# A third of the time of "veryfast" for twice the bytes: somebody waits for the first look at a film.
+_QUICK = {"preset": "ultrafast", "crf": "26"}
 _ENCODERS: Mapping[str, tuple[str, str, dict[str, str]]] = {
-    "MP4": ("mp4", "libx264", {"preset": "veryfast", "crf": "24"}),
-    "MOV": ("mov", "libx264", {"preset": "veryfast", "crf": "24"}),
-    "MKV": ("matroska", "libx264", {"preset": "veryfast", "crf": "24"}),
+    "MP4": ("mp4", "libx264", _QUICK),
+    "MOV": ("mov", "libx264", _QUICK),
+    "MKV": ("matroska", "libx264", _QUICK),
     "WEBM": ("webm", "libvpx", {"deadline": "realtime", "cpu-used": "8", "crf": "20"}),
 }
 _WEBM_BIT_RATE = 1_500_000
@@ -55,7 +57,7 @@ def draw_film(
     for number in range(count):
         if len(loop) < _LOOP_FRAMES:
             loop.append(draw_scene(plan, drawn_size, (number / _LOOP_FRAMES) % 1.0))
-        frame = loop[number % _LOOP_FRAMES].resize((width, height), Image.Resampling.BICUBIC)
+        frame = loop[number % _LOOP_FRAMES].resize((width, height), Image.Resampling.BILINEAR)
         write_caption(frame, prompt)
         if opening is not None and number < fade:
             frame = Image.blend(opening, frame, number / fade)

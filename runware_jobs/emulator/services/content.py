@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import Response
 from starlette.routing import Route
 
+from runware_jobs.emulator.models.samples import example_prompt
 from runware_jobs.emulator.pictures.scene import draw_picture
 from runware_jobs.emulator.rest import base_url, json_response
-from runware_jobs.emulator.samples import example_prompt
 
 from .shelves import Shelves, with_category
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from runware_jobs.emulator.catalogue import Model
+    from runware_jobs.emulator.models.catalogue import Model
     from runware_jobs.emulator.protocol import Platform
 
 _DEFAULT_LIMIT = 20

@@ -12,9 +12,9 @@ from runware_jobs.emulator.rest import base_url, json_response
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from runware_jobs.emulator.bundle import Bundle
-    from runware_jobs.emulator.catalogue import Model
+    from runware_jobs.emulator.models.catalogue import Model
     from runware_jobs.emulator.protocol import Platform
+    from runware_jobs.emulator.rules.bundle import Bundle
 
 _NOT_FOUND = {"error": "not found"}
 

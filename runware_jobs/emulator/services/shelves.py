@@ -11,18 +11,18 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from runware_jobs.emulator.capabilities import Category, capabilities_of, category_of, label_of
-from runware_jobs.emulator.catalogue import title
 from runware_jobs.emulator.identifiers import derived_uuid
 from runware_jobs.emulator.kinds import KINDS, specific
+from runware_jobs.emulator.models.capabilities import Category, capabilities_of, category_of, label_of
+from runware_jobs.emulator.models.catalogue import title
+from runware_jobs.emulator.models.samples import example_prompt, sample_request
 from runware_jobs.emulator.prices import price_micro_usd, usd
-from runware_jobs.emulator.samples import example_prompt, sample_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from runware_jobs.emulator.bundle import Bundle
-    from runware_jobs.emulator.catalogue import Catalogue, Model
+    from runware_jobs.emulator.models.catalogue import Catalogue, Model
+    from runware_jobs.emulator.rules.bundle import Bundle
 
 # Creators by the first part of an AIR, where that is not already their name.
 _CREATORS: Mapping[str, str] = MappingProxyType(

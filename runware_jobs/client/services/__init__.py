@@ -1,0 +1,1 @@
+"""What stands beside the platform: schemas and registry, the catalogue, serverless apps."""

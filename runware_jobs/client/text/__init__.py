@@ -1,0 +1,1 @@
+"""Text while it is written: server-sent events."""

@@ -1,0 +1,1 @@
+"""The models of the platform: which there are, what they can do, and how they are found."""

@@ -1,0 +1,1 @@
+"""What a request has to keep to before it is accepted."""
