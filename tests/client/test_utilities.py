@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from runware_jobs.client import RunOptions, RunwareError
@@ -222,3 +224,17 @@ async def test_upload_that_is_not_ready_in_time_goes_on(platform):
     with pytest.raises(RunwareError, match="goes on") as raised:
         await platform.client().model_upload(BASE, RunOptions(timeout=100))
     assert raised.value.code == "timeout"
+
+
+@pytest.mark.parametrize("platform", ["rest"], indirect=True)
+async def test_upload_that_nobody_waits_for_any_more_names_its_task(platform):
+    platform.answers({"data": [phase("validated")]})
+    enough = asyncio.Event()
+
+    with pytest.raises(RunwareError) as raised:
+        await platform.client().model_upload(
+            BASE, RunOptions(cancel_event=enough), on_phase=lambda _phase: enough.set()
+        )
+
+    assert raised.value.code == "aborted"
+    assert (raised.value.task_uuid, raised.value.task_type) == (platform.sent[0]["taskUUID"], "modelUpload")

@@ -63,9 +63,7 @@ async def upload_model(
                 return (await ask(parts, "modelUpload", task, options))[-1:]
             acknowledged = await ask(parts, "modelUpload", task, options, on_item=phases.hear)
             if not phases.are_over:
-                budget_s = (options.timeout or parts.config.poll_timeout) / 1_000
-                follow = _follow(parts, acknowledged[0]["taskUUID"], phases, budget_s)
-                await unless_cancelled(follow, options.cancel_event, parts.closing)
+                await _follow_named(parts, acknowledged[0], phases, options)
         except RunwareError as error:
             phases.ended_with(error)
             raise
@@ -114,6 +112,16 @@ async def _get_response(parts: Parts, task_uuid: str) -> list[Item]:
             case NoAnswer(error):
                 await pause_before_retry(parts, error, attempt)
                 attempt += 1
+
+
+async def _follow_named(parts: Parts, ack: Item, phases: _Phases, options: RunOptions) -> None:
+    budget_s = (options.timeout or parts.config.poll_timeout) / 1_000
+    follow = _follow(parts, ack["taskUUID"], phases, budget_s)
+    try:
+        await unless_cancelled(follow, options.cancel_event, parts.closing)
+    except RunwareError as error:
+        told = error.about(ack)
+        raise told from told.__cause__
 
 
 async def _follow(parts: Parts, task_uuid: str, phases: _Phases, budget_s: float) -> None:
