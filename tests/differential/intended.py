@@ -165,13 +165,12 @@ INTENDED: tuple[Intended, ...] = (
     ),
     Intended(
         _on("rest", "500 without a body", "502 as HTML"),
-        {"outcome.error.code": ("unknown", "serverError"), "outcome.error.retryable": (False, True)},
+        {
+            "outcome.error.code": ("unknown", "serverError"),
+            "outcome.error.retryable": (False, True),
+            "outcome.error.task_type": (None, "imageInference"),
+        },
         "Without a readable body the HTTP status names the class (PROTOCOL 8).",
-    ),
-    Intended(
-        _on("rest", "refused key"),
-        {"outcome.error.task_type": ("imageInference", None)},
-        "A key that is refused is refused to the whole request: the error names the type of no task.",
     ),
     Intended(
         _on("websocket", "refused key"),
@@ -182,9 +181,9 @@ INTENDED: tuple[Intended, ...] = (
         "What the platform says of its refusal is handed on.",
     ),
     Intended(
-        _on_both("timeout"),
+        _on_both("timeout", "cancelled"),
         {"outcome.error.task_type": (None, "imageInference")},
-        "A timeout names the type of the task that goes on.",
+        "The end of a run names the type of the task that goes on.",
     ),
     Intended(
         _on("rest", "two texts in a stream"),

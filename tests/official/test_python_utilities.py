@@ -103,7 +103,7 @@ async def test_a_model_is_uploaded_and_followed_until_it_is_ready(client):
     [phase] = await client.model_upload(LORA)
     task_uuid = phase["taskUUID"]
     while phase.get("status") != "ready":
-        [phase] = await client.get_response({"taskUUID": task_uuid})
+        [*_earlier, phase] = await client.get_response({"taskUUID": task_uuid})
 
     assert phase["taskType"] == "modelUpload"
     assert phase["air"] == "acme:ink@1"
