@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
-
 import httpx
 import pytest
 
 from runware_jobs.client import Runware
-
-START_S = 20
+from tests.support.emulator_process import running_emulator
 
 
 @pytest.fixture(scope="module")
 def emulator_url(tmp_path_factory):
-    ready = tmp_path_factory.mktemp("emulator") / "url"
-    command = [sys.executable, "-m", "runware_jobs.emulator", "--port", "0", "--speed", "60", "--quiet"]
-    process = subprocess.Popen([*command, "--ready-file", str(ready)])
-    give_up_at = time.monotonic() + START_S
-    while not ready.exists() or not ready.read_text():
-        assert process.poll() is None, "the emulator ended while starting"
-        assert time.monotonic() < give_up_at, "the emulator did not start"
-        time.sleep(0.02)
-    yield ready.read_text().strip()
-    process.terminate()
-    process.wait(timeout=10)
+    with running_emulator(log=tmp_path_factory.mktemp("emulator") / "log", speed=60) as emulator:
+        yield emulator.address
 
 
 @pytest.fixture
