@@ -17,7 +17,7 @@ from runware_jobs.errors import InvalidJob
 
 from .identity import request_hash
 from .states import Kind, Lane, OnPartial
-from .task_types import TASK_TYPES, WITHOUT_DELIVERY_METHOD, lane_of, results_expected
+from .task_types import TASK_TYPES, WITHOUT_DELIVERY_METHOD, lane_of, results_expected, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,6 +72,7 @@ class NewJob:
     kind: Kind
     lane: Lane
     model: str
+    size: str
     params: Mapping[str, Any]
     request_hash: bytes
     results_expected: int
@@ -108,6 +109,7 @@ def make_job(job_id: UUID, kind: str, params: Mapping[str, Any], options: Option
         kind=checked_kind,
         lane=lane_of(checked_kind, clean["taskType"], clean),
         model=model,
+        size=size_of(clean),
         params=clean,
         request_hash=request_hash(kind, clean),
         results_expected=results_expected(clean),

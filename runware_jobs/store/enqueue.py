@@ -107,6 +107,7 @@ def _row(job: NewJob, batch_id: UUID | None) -> dict[str, Any]:
         "custom_id": options.custom_id,
         "lane": job.lane,
         "model": job.model,
+        "size": job.size,
         "params": job.params,
         "priority": options.priority,
         "max_attempts": options.max_attempts,
@@ -142,7 +143,7 @@ def _keys(job: NewJob) -> dict[str, Any]:
 _INSERT: Final = f"""
 WITH item AS (
     SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS item(
-        id uuid, kind text, tenant text, batch_id uuid, custom_id text, lane text, model text, params jsonb,
+        id uuid, kind text, tenant text, batch_id uuid, custom_id text, lane text, model text, size text, params jsonb,
         priority smallint, max_attempts smallint, results_expected smallint, on_partial text,
         idempotency_key text, request_hash text, external_id text, alias text, metadata jsonb, tags jsonb,
         webhook_url text, link jsonb, link_error jsonb, canvas jsonb,
@@ -175,17 +176,20 @@ new_bucket AS (
 bucket AS (SELECT * FROM known_bucket UNION ALL SELECT * FROM new_bucket),
 added AS (
     INSERT INTO {SCHEMA}.job (
-        id, kind, tenant, account_id, bucket_id, batch_id, custom_id, lane, model, params, priority, seq,
-        max_attempts, results_expected, on_partial, idempotency_key, request_hash, external_id, alias,
-        metadata, tags, webhook_url, link, link_error, canvas, run_at, deadline_at, start_deadline_at)
+        id, kind, tenant, account_id, bucket_id, batch_id, custom_id, lane, model, size, params, priority, seq,
+        max_attempts, results_expected, results_asked, on_partial, idempotency_key, request_hash, external_id, alias,
+        metadata, tags, webhook_url, link, link_error, canvas, run_at, deadline_at, start_deadline_at, paused_before_s)
     SELECT item.id, item.kind, item.tenant, bucket.account_id, bucket.id, item.batch_id, item.custom_id,
-        item.lane, item.model, item.params, item.priority, 1, item.max_attempts, item.results_expected,
-        item.on_partial, item.idempotency_key, decode(item.request_hash, 'hex'), item.external_id, item.alias,
+        item.lane, item.model, item.size, item.params, item.priority, 1, item.max_attempts, item.results_expected,
+        item.results_expected, item.on_partial, item.idempotency_key, decode(item.request_hash, 'hex'), item.external_id, item.alias,
         item.metadata, ARRAY(SELECT jsonb_array_elements_text(item.tags)), item.webhook_url,
         NULLIF(item.link, 'null'), NULLIF(item.link_error, 'null'), NULLIF(item.canvas, 'null'),
         now() + make_interval(secs => item.delay_s),
         now() + make_interval(secs => item.deadline_s),
-        now() + make_interval(secs => item.delay_s + item.start_deadline_s)
+        now() + make_interval(secs => item.delay_s + item.start_deadline_s),
+        -- An account that this statement makes has had no pause, and is not seen here.
+        COALESCE((SELECT paused_s + CASE state WHEN 'paused' THEN EXTRACT(EPOCH FROM now() - paused_at) ELSE 0 END
+                  FROM {SCHEMA}.account AS theirs WHERE theirs.id = bucket.account_id), 0)
     FROM item JOIN bucket USING (lane, model, tenant, priority)
     WHERE bucket.batch_id IS NOT DISTINCT FROM item.batch_id
       AND NOT EXISTS (

@@ -12,7 +12,6 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
-    Date,
     Double,
     ForeignKey,
     Identity,
@@ -31,6 +30,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from runware_jobs.core.states import FINAL, AttemptEnd, AttemptState, Billing, JobState, Kind, Lane, OnPartial
 
+from .account_tables import account, batch, bucket, estimate, flow, tenant
 from .columns import SCHEMA, count, metadata, money, one_of, when
 from .event_tables import delivery, endpoint, event, outbox
 
@@ -45,6 +45,7 @@ __all__ = [
     "endpoint",
     "estimate",
     "event",
+    "flow",
     "input_",
     "installation",
     "job",
@@ -71,114 +72,6 @@ installation = Table(
     comment="One row: the secret that names are derived from.",
 )
 
-account = Table(
-    "account",
-    metadata,
-    Column("id", BigInteger, Identity(), primary_key=True),
-    Column("base_url", Text, nullable=False),
-    # NULL until the first worker with this base URL has asked the platform who it is.
-    Column("organisation", Text),
-    Column("is_current", Boolean, nullable=False, server_default=text("true")),
-    Column("state", Text, nullable=False, server_default=text("'open'")),
-    Column("pause_reason", Text),
-    when("paused_at"),
-    count("in_flight"),
-    Column("max_in_flight", Integer, nullable=False, server_default=text("16")),
-    Column("max_requests_per_s", Double, nullable=False, server_default=text("5")),
-    Column("lane_limits", JSONB, nullable=False, server_default=text("'{}'")),
-    # A token bucket: `tokens` as of `tokens_at`, refilled by arithmetic when debited.
-    Column("tokens", Double, nullable=False, server_default=text("0")),
-    when("tokens_at", nullable=False),
-    money("daily_limit_usd"),
-    Column("spend_day", Date, nullable=False, server_default=text("CURRENT_DATE")),
-    money("spent_usd", nullable=False),
-    money("held_usd", nullable=False),
-    when("created_at", nullable=False),
-    UniqueConstraint(
-        "base_url", "organisation", name="account_identity_key", postgresql_nulls_not_distinct=True
-    ),
-    one_of("state", ("open", "paused")),
-    CheckConstraint("(state = 'paused') = (pause_reason IS NOT NULL)", name="pause"),
-    CheckConstraint("in_flight >= 0", name="in_flight"),
-    CheckConstraint("max_in_flight > 0 AND max_requests_per_s > 0", name="limits"),
-    # Which account a producer's job belongs to.
-    Index("account_current_idx", "base_url", unique=True, postgresql_where=text("is_current")),
-    comment="Whom we work for: a base URL and an organisation, with its limits and its spend.",
-)
-
-tenant = Table(
-    "tenant",
-    metadata,
-    Column("name", Text, primary_key=True),
-    money("budget_usd"),
-    money("spent_usd", nullable=False),
-    money("held_usd", nullable=False),
-    when("created_at", nullable=False),
-    comment="Tenants that something is set for; a job may name any other.",
-)
-
-batch = Table(
-    "batch",
-    metadata,
-    Column("id", Uuid, primary_key=True),
-    Column("tenant", Text, nullable=False),
-    Column("name", Text, nullable=False, server_default=text("''")),
-    Column("state", Text, nullable=False, server_default=text("'open'")),
-    Column("pause_reason", Text),
-    money("budget_usd"),
-    money("spent_usd", nullable=False),
-    money("held_usd", nullable=False),
-    when("created_at", nullable=False),
-    # Set when its producer has enqueued everything; a batch completes only then.
-    when("sealed_at"),
-    when("finished_at"),
-    one_of("state", ("open", "paused", "canceled")),
-    CheckConstraint("(state = 'paused') = (pause_reason IS NOT NULL)", name="pause"),
-    CheckConstraint("budget_usd IS NULL OR budget_usd > 0", name="budget"),
-    Index("batch_tenant_idx", "tenant", "created_at"),  # list of a tenant's batches
-    comment="Jobs that were enqueued together, with one budget.",
-)
-
-bucket = Table(
-    "bucket",
-    metadata,
-    Column("id", BigInteger, Identity(), primary_key=True),
-    Column("account_id", BigInteger, ForeignKey(account.c.id), nullable=False),
-    Column("lane", Text, nullable=False),
-    Column("model", Text, nullable=False),
-    Column("tenant", Text, nullable=False),
-    Column("batch_id", Uuid, ForeignKey(batch.c.id, ondelete="CASCADE")),
-    Column("priority", SmallInteger, nullable=False),
-    Column("state", Text, nullable=False, server_default=text("'open'")),
-    Column("pause_reason", Text),
-    when("paused_at"),
-    count("in_flight"),
-    Column("max_in_flight", Integer),
-    when("last_served_at"),
-    when("created_at", nullable=False),
-    UniqueConstraint(
-        "account_id",
-        "lane",
-        "model",
-        "tenant",
-        "batch_id",
-        "priority",
-        name="bucket_identity_key",
-        postgresql_nulls_not_distinct=True,
-    ),
-    one_of("lane", Lane),
-    one_of("state", ("open", "paused")),
-    CheckConstraint("(state = 'paused') = (pause_reason IS NOT NULL)", name="pause"),
-    CheckConstraint("priority BETWEEN 0 AND 9", name="priority"),
-    CheckConstraint("in_flight >= 0", name="in_flight"),
-    # A claim walks open buckets: priority, then least recently served.
-    Index(
-        "bucket_walk_idx", "account_id", "priority", "last_served_at", postgresql_where=text("state = 'open'")
-    ),
-    Index("bucket_batch_idx", "batch_id", postgresql_where=text("batch_id IS NOT NULL")),
-    comment="What queued jobs hang on: pauses, limits and turns touch this row, never the jobs.",
-)
-
 process = Table(
     "process",
     metadata,
@@ -193,6 +86,9 @@ process = Table(
     Column("signals", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     # It keeps copies of outputs: results leave a row for it.
     Column("archives", Boolean, nullable=False, server_default=text("false")),
+    # As of the heartbeat: how many attempts it follows, and how late its oldest poll is.
+    count("following"),
+    Column("poll_lag_s", Double, nullable=False, server_default=text("0")),
     when("started_at", nullable=False),
     when("heartbeat_at", nullable=False),
     when("stopped_at"),
@@ -214,6 +110,8 @@ job = Table(
     Column("custom_id", Text),
     Column("lane", Text, nullable=False),
     Column("model", Text, nullable=False),
+    # What its duration and price depend on besides the model; '' when nothing does.
+    Column("size", Text, nullable=False, server_default=text("''")),
     Column("params", JSONB, nullable=False),
     Column("priority", SmallInteger, nullable=False),
     Column("run", SmallInteger, nullable=False, server_default=text("1")),
@@ -222,6 +120,8 @@ job = Table(
     Column("max_attempts", SmallInteger, nullable=False),
     Column("times_busy", SmallInteger, nullable=False, server_default=text("0")),
     Column("results_expected", SmallInteger, nullable=False, server_default=text("1")),
+    # What the producer asked for; a retry expects only those that are missing.
+    Column("results_asked", SmallInteger, nullable=False, server_default=text("1")),
     Column("on_partial", Text, nullable=False, server_default=text("'succeed'")),
     Column("progress", SmallInteger),
     Column("billing", Text, nullable=False, server_default=text("'none'")),
@@ -239,6 +139,8 @@ job = Table(
     Column("canvas", JSONB),
     when("run_at", nullable=False),
     when("start_deadline_at"),
+    # The account's `paused_s` when the job came: what was added since does not count against it.
+    Column("paused_before_s", Double, nullable=False, server_default=text("0")),
     when("deadline_at"),
     when("eta_at"),
     when("created_at", nullable=False),
@@ -277,13 +179,17 @@ job = Table(
         postgresql_where=text("external_id IS NOT NULL"),
     ),
     Index("job_alias_idx", "tenant", "alias", unique=True, postgresql_where=text("alias IS NOT NULL")),
-    # Deadlines that have passed.
+    # Deadlines that have passed; those to start, by account, because they stand still while it is paused.
     Index(
         "job_deadline_idx",
-        text("LEAST(deadline_at, CASE WHEN state = 'queued' THEN start_deadline_at END)"),
-        postgresql_where=text(
-            "finished_at IS NULL AND (deadline_at IS NOT NULL OR start_deadline_at IS NOT NULL)"
-        ),
+        "deadline_at",
+        postgresql_where=text("finished_at IS NULL AND deadline_at IS NOT NULL"),
+    ),
+    Index(
+        "job_start_deadline_idx",
+        "account_id",
+        "start_deadline_at",
+        postgresql_where=text("state = 'queued' AND submitted_at IS NULL AND start_deadline_at IS NOT NULL"),
     ),
     Index("job_finished_idx", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),  # prune
     comment="What a producer asked for, and where it stands.",
@@ -310,6 +216,8 @@ attempt = Table(
     # Steps of a settlement, in order: what was asked, when, what came back.
     Column("settlement", JSONB, nullable=False, server_default=text("'[]'")),
     when("resent_at"),
+    # The platform has called back: a poll is due now, and the callback proves nothing.
+    when("hinted_at"),
     when("created_at", nullable=False),
     when("submitted_at"),
     when("accepted_at"),
@@ -329,6 +237,9 @@ attempt = Table(
         "account_id",
         "owner_id",
         postgresql_where=text("state NOT IN ('prepared', 'ended')"),
+    ),
+    Index(
+        "attempt_hint_idx", "owner_id", postgresql_where=text("hinted_at IS NOT NULL AND state <> 'ended'")
     ),
     comment="One Runware task of a job. Its UUID is committed before the first byte leaves.",
 )
@@ -368,6 +279,8 @@ input_ = Table(
     Column("media_uuid", Text),
     when("uploaded_at"),
     when("expires_at"),
+    # How often it was sent: each time under another derived task UUID.
+    count("uploads"),
     when("created_at", nullable=False),
     PrimaryKeyConstraint("account_id", "tenant", "sha256"),
     CheckConstraint("octet_length(sha256) = 32 AND size_bytes = octet_length(content)", name="content"),
@@ -387,19 +300,6 @@ tombstone = Table(
     PrimaryKeyConstraint("tenant", "key_kind", "key"),
     one_of("key_kind", ("idempotency_key", "external_id", "alias")),
     comment="A key whose job was pruned: a replay is told so and never runs again.",
-)
-
-estimate = Table(
-    "estimate",
-    metadata,
-    Column("model", Text, nullable=False),
-    Column("size", Text, nullable=False),
-    Column("samples", Integer, nullable=False),
-    Column("duration_s", Double, nullable=False),
-    money("cost_usd"),
-    when("updated_at", nullable=False),
-    PrimaryKeyConstraint("model", "size"),
-    comment="What was learned of a model and size: when to poll, what to hold.",
 )
 
 api_key = Table(

@@ -34,6 +34,7 @@ READ_AT_RUN_TIME = {
     "runware_jobs/migrations/env.py",
     "runware_jobs/migrations/script.py.mako",
     "runware_jobs/migrations/versions/0001_first_tables.py",
+    "runware_jobs/migrations/versions/0002_limits_and_pauses.py",
 }
 
 
