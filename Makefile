@@ -80,11 +80,11 @@ format: $(READY) ## rewrite the code in our format, and fix what ruff can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(READY) ## measure side by side with what one would use instead; WHAT=enqueue, client or emulator
-	$(BIN)/python benchmarks/$(or $(WHAT),enqueue).py $(ARGS)
+bench: $(READY) ## measure side by side with what one would use instead; WHAT=engine, enqueue, claims, resting, client or emulator
+	$(BIN)/python -m benchmarks.$(or $(WHAT),enqueue) $(ARGS)
 
-chaos: $(READY) ## run the tests that kill workers, brokers and databases
-	$(BIN)/pytest tests/chaos $(ARGS)
+chaos: $(READY) ## kill workers, brokers and databases in seeded runs, and compare the books; ARGS="CHAOS_RUNS=200"
+	env $(ARGS) $(BIN)/python -m tests.chaos
 
 lock: ## resolve the dependencies anew into requirements.lock (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --upgrade \

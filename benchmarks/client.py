@@ -15,23 +15,20 @@ import json
 import resource
 import subprocess
 import sys
-import tempfile
 import time
 import uuid
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import psutil
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.emulated import Emulated, most_at_once, running_emulator
 from runware_jobs.client import Polled, Runware
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
 
     Work = Callable[[str, str, int], Awaitable["Spent"]]
 
@@ -40,7 +37,6 @@ MODELS = {
     "video": {"taskType": "videoInference", "model": "google:3@3", "width": 1280, "height": 720},
 }
 TRANSPORTS = ("rest", "websocket")
-_START_S = 20.0
 # Longer than any of it may take; a child that hangs must not hang the benchmark.
 _CHILD_S = 600.0
 _MEGABYTE = 1_000_000
@@ -87,44 +83,26 @@ def main() -> None:
         print(json.dumps(asdict(spend(way, address, options.transport, options.kind, options.tasks))))
         return
     rows: list[Row] = []
-    with emulator(options.speed) as (address, process):
+    with running_emulator(options.speed) as emulated:
         for transport in [options.transport] if options.transport else TRANSPORTS:
-            rows += [measure(way, address, process, transport, options) for way in WAYS]
+            rows += [measure(way, emulated, transport, options) for way in WAYS]
     show(rows, options, as_json=options.json)
 
 
-@contextmanager
-def emulator(speed: float) -> Iterator[tuple[str, psutil.Process]]:
-    """Start the emulator on a free port; give its address and its process."""
-    with tempfile.TemporaryDirectory(prefix="runware-jobs-bench-") as folder:
-        ready = Path(folder) / "address"
-        command = [sys.executable, "-m", "runware_jobs.emulator", "--port=0", "--quiet"]
-        command += [f"--speed={speed}", f"--ready-file={ready}", "--balance=10000000"]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-            try:
-                give_up_at = time.monotonic() + _START_S
-                while not (ready.exists() and ready.read_text().strip()):
-                    if process.poll() is not None or time.monotonic() > give_up_at:
-                        sys.exit("the emulator did not start")
-                    time.sleep(0.02)
-                yield ready.read_text().strip(), psutil.Process(process.pid)
-            finally:
-                process.terminate()
-
-
-def measure(way: str, address: str, emulator: psutil.Process, transport: str, options: Any) -> Row:
+def measure(way: str, emulated: Emulated, transport: str, options: Any) -> Row:
     """Run one way in a process of its own."""
-    httpx.post(f"{address}/_emulator/reset").raise_for_status()
-    cpu_before_s = sum(emulator.cpu_times()[:2])
-    command = [sys.executable, __file__, "--one", way, address, "--transport", transport]
+    emulated.reset()
+    cpu_before_s = sum(emulated.process.cpu_times()[:2])
+    command = [sys.executable, "-m", "benchmarks.client", "--one", way, emulated.address]
+    command += ["--transport", transport]
     command += ["--kind", options.kind, "--tasks", str(options.tasks)]
     run = subprocess.run(command, capture_output=True, text=True, timeout=_CHILD_S, check=False)
     if run.returncode != 0:
         sys.exit(f"{way} over {transport} failed:\n{run.stderr}")
     spent = Spent(**json.loads(run.stdout.splitlines()[-1]))
     thousands = options.tasks / 1_000
-    emulator_cpu_s = sum(emulator.cpu_times()[:2]) - cpu_before_s
-    ledger = httpx.get(f"{address}/_emulator/ledger", timeout=60).raise_for_status().json()
+    emulator_cpu_s = sum(emulated.process.cpu_times()[:2]) - cpu_before_s
+    ledger = emulated.ledger()
     accepted = ledger["totals"]["accepted"]
     if not spent.done == accepted == options.tasks:
         sys.exit(f"{way} over {transport}: {spent.done} done, {accepted} accepted of {options.tasks}")
@@ -138,17 +116,6 @@ def measure(way: str, address: str, emulator: psutil.Process, transport: str, op
         in_flight=most_at_once(ledger["tasks"].values()),
         emulator_cpu_s_per_1000=round(emulator_cpu_s / thousands, 3),
     )
-
-
-def most_at_once(entries: Any) -> int:
-    """How many tasks the platform was working on at the busiest moment."""
-    changes = [(entry["accepted_at"], 1) for entry in entries]
-    changes += [(entry["finished_at"], -1) for entry in entries]
-    now = most = 0
-    for _, change in sorted(changes):
-        now += change
-        most = max(most, now)
-    return most
 
 
 def show(rows: list[Row], options: Any, *, as_json: bool) -> None:

@@ -20,11 +20,14 @@ from sqlalchemy.exc import OperationalError
 
 from .archive import open_archive
 from .client import Runware, RunwareError
+from .client.account_errors import KeyVerdict, key_verdict
 from .core.identity import organisation_of_key
 from .core.signing import Vault
 from .errors import DatabaseBehind, SettingsError
 from .settings import PLATFORM_HTTP_URL
 from .steps.context import Context, Tempo
+from .steps.pace import Pace
+from .steps.record import committed
 from .store import accounts, processes
 from .store.database import migrate, open_engine, require_schema
 from .webhooks import WebhookSender
@@ -32,6 +35,8 @@ from .webhooks import WebhookSender
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
     from .archive import Archive
     from .settings import Settings
@@ -43,6 +48,7 @@ EMULATOR_KEY = "emulator"
 """The key used where there is none: the emulator takes any, the platform refuses it."""
 
 EMULATOR_PORT = 9300
+_KEY_WITHIN_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +199,33 @@ def require_key(settings: Settings) -> None:
         )
 
 
+def check_key(settings: Settings) -> None:
+    """Refuse a key that the platform refuses, before anything starts; a platform that is away refuses none.
+
+    Raises:
+        SettingsError: there is no key, or the platform says that it is none of its own.
+    """
+
+    async def ask() -> None:
+        client = _make_client(settings)
+        try:
+            async with asyncio.timeout(_KEY_WITHIN_S):
+                await client.account_management({"operation": "getDetails"})
+        except TimeoutError:
+            return
+        except RunwareError as error:
+            if key_verdict(error) is KeyVerdict.REFUSED:
+                raise SettingsError(
+                    f"{settings.http_base_url} refuses the key in RUNWARE_API_KEY: {error.message}"
+                    " Jobs stay queued until a worker has a key that it takes"
+                ) from None
+        finally:
+            await client.close()
+
+    require_key(settings)
+    asyncio.run(ask())
+
+
 def _make_client(settings: Settings) -> Runware:
     milliseconds = 1000
     key = settings.api_key.get_secret_value() if settings.api_key else None
@@ -219,7 +252,9 @@ async def _organisation(client: Runware, settings: Settings) -> str:
     try:
         details = await client.account_management({"operation": "getDetails"})
     except RunwareError as error:
-        if error.code not in {"auth", "validation", "notFound"}:
+        # One that is refused is nobody's: named by it, an account would take the new
+        # jobs from the one whose key was mistyped.
+        if key_verdict(error) is not KeyVerdict.MUTE:
             raise
         key = settings.api_key.get_secret_value() if settings.api_key else EMULATOR_KEY
         return organisation_of_key(key, settings.http_base_url)
@@ -264,18 +299,21 @@ async def open_worker(
         DatabaseBehind: the schema is missing or old.
         SettingsError: there is no key for the platform.
     """
-    engine = open_engine(services.database_url, pool_size=settings.db_pool_size)
+    engine = open_engine(
+        services.database_url,
+        pool_size=settings.db_pool_size,
+        longest_transaction_pause_s=settings.lease_s / 2,
+    )
     client = _make_client(settings)
     try:
         async with (
             WebhookSender(allow_private=settings.allow_private_webhooks) as sender,
             _archive_of(settings) as archive,
         ):
-            async with engine.begin() as connection:
-                await require_schema(connection)
-                secret = await accounts.installation_secret(connection)
+            secret = await committed(engine, _open_schema)
             organisation = await _organisation_when_up(client, settings)
-            async with engine.begin() as connection:
+
+            async def register(connection: AsyncConnection) -> processes.Owner:
                 account_id = await accounts.confirm_account(
                     connection,
                     base_url=settings.http_base_url,
@@ -286,7 +324,7 @@ async def open_worker(
                         daily_limit_usd=settings.daily_spend_limit_usd,
                     ),
                 )
-                owner = await processes.register(
+                return await processes.register(
                     connection,
                     account_id=account_id,
                     host=os.uname().nodename,
@@ -294,9 +332,14 @@ async def open_worker(
                     signals=signals,
                     archives=archive is not None,
                 )
+
+            # A lease that was taken twice, because its commit's answer was lost, lapses.
+            owner = await committed(engine, register)
             yield Context(
                 engine=engine,
                 client=client,
+                pace=Pace(engine, owner.account_id),
+                callback_base_url=settings.callback_base_url,
                 sender=sender,
                 vault=vault_of(services),
                 archive=archive,
@@ -310,6 +353,11 @@ async def open_worker(
     finally:
         await client.close()
         await engine.dispose()
+
+
+async def _open_schema(connection: AsyncConnection) -> bytes:
+    await require_schema(connection)
+    return await accounts.installation_secret(connection)
 
 
 @asynccontextmanager
@@ -332,6 +380,7 @@ def _tempo(settings: Settings) -> Tempo:
         reconcile_max_age_s=settings.reconcile_max_age_s,
         resends=settings.reconcile_resend == "auto",
         lost_after_s=settings.lost_after_s,
+        stuck_after_s=settings.stuck_after_s,
         lease_s=settings.lease_s,
         clocks=settings.clocks,
     )

@@ -18,7 +18,6 @@ import os
 import threading
 import weakref
 from dataclasses import replace
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Self
 from uuid import UUID
 
@@ -30,9 +29,9 @@ from .errors import InvalidJob
 from .handles import AsyncBatch, AsyncJob, Batch, Job
 from .options import media_params, read_budget, read_id, read_options
 from .portal import Portal
-from .producer import Producer, new_view
+from .producer import Producer
 from .settings import Settings
-from .steps.enqueue import Asked, ask
+from .steps.enqueue import Asked, ask, new_view
 from .store.database import open_engine
 from .wakes import Waker
 
@@ -52,7 +51,6 @@ __all__ = ["AsyncBatch", "AsyncJob", "AsyncJobs", "Batch", "Job", "Jobs"]
 
 WAKE_TASK: Final = "runware_jobs.submit"
 QUEUE: Final = "runware_jobs"
-_CHUNK: Final = 1000
 _POOL_SIZE: Final = 5
 
 
@@ -142,11 +140,9 @@ class AsyncJobs:
         batch_id = await self.producer.open_batch(
             tenant=shared.tenant, name=name, budget_usd=read_budget(budget_usd)
         )
-        rows = enumerate(params)
+        asked = (self._check_row(place, row, defaults, kind, shared) for place, row in enumerate(params))
         try:
-            while chunk := list(islice(rows, _CHUNK)):
-                asked = [self._check_row(place, row, defaults, kind, shared) for place, row in chunk]
-                await self.producer.add(asked, tenant=shared.tenant, batch_id=batch_id)
+            await self.producer.add_all(asked, tenant=shared.tenant, batch_id=batch_id)
         finally:
             await self.producer.seal_batch(batch_id)
         return await self.batch(str(batch_id))

@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, Any, Final
 from .core.identity import new_job_id
 from .core.signing import new_secret
 from .core.states import FINAL, JobState
-from .core.views import batch_view, event_view, job_view, moment
+from .core.views import batch_view, event_view, job_view
 from .errors import InvalidJob, JobNotFound, JobTimeout, NotPossible
 from .steps import cancel as steps
-from .steps.enqueue import plan
+from .steps.bulk import write_all
+from .steps.enqueue import new_view, plan
 from .store import batches, jobs, outbox, reading
-from .store.plans import run_async, run_sync
+from .store.plans import is_deadlock, run_async, run_sync
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Sequence
+    from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Iterable, Sequence
     from datetime import datetime
     from decimal import Decimal
     from uuid import UUID
@@ -41,6 +42,7 @@ _LOOK_EVERY_S: Final = 0.5
 _LOOK_AT_BATCH_EVERY_S: Final = 1.0
 MAX_PAGE: Final = 500
 _IDS_AT_ONCE: Final = 10_000
+_TRIES: Final = 3
 
 
 class Producer:
@@ -56,6 +58,7 @@ class Producer:
         wake: Callable[[], None],
     ) -> None:
         self._engine = engine
+        self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._base_url = base_url
         self._fallback_url = fallback_url
         self._vault = vault
@@ -70,10 +73,39 @@ class Producer:
             InvalidJob: a webhook was asked for, and there is no key to sign it.
             IdempotencyConflict, JobForgotten: see `store.enqueue`; nothing is kept.
         """
-        async with self._engine.begin() as connection:
-            added = await self._add(connection, asked, tenant=tenant, batch_id=batch_id)
+        added = await self._write(asked, tenant=tenant, batch_id=batch_id)
         self._wake()
         return await self._views(asked, added, batch_id)
+
+    async def add_all(self, asked: Iterable[Asked], *, tenant: str, batch_id: UUID) -> None:
+        """Write as many checked jobs as come into a batch; see `steps.bulk`.
+
+        Raises:
+            NotPossible, JobNotFound: the batch takes no jobs, or there is none.
+            As `add`; the jobs of other chunks are kept.
+        """
+
+        async def write(chunk: list[Asked]) -> None:
+            await self._write(chunk, tenant=tenant, batch_id=batch_id)
+            self._wake()
+
+        await write_all(asked, write)
+
+    async def _write(self, asked: Sequence[Asked], *, tenant: str, batch_id: UUID | None) -> list[Enqueued]:
+        is_one_statement = (
+            len(asked) == 1 and not asked[0].inputs and asked[0].job.options.webhook_url is None
+        )
+        # A statement is a transaction by itself: two round trips less.
+        engine = self._autocommit if is_one_statement else self._engine
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                async with engine.begin() as connection:
+                    return await self._add(connection, asked, tenant=tenant, batch_id=batch_id)
+            except Exception as error:
+                # Two producers that have keys in common, of two kinds: one was rolled back.
+                if not tries_left or not is_deadlock(error):
+                    raise
+        raise AssertionError("the last try has returned or raised")
 
     async def add_within(self, session: Any, asked: Sequence[Asked], *, tenant: str) -> list[View]:
         """Write checked jobs in the caller's async transaction; they exist when it commits."""
@@ -330,7 +362,9 @@ class Producer:
         self._wake()
 
     async def cancel_batch(self, batch_id: UUID) -> int:
-        """Cancel every job of a batch that is not final; give how many."""
+        """Cancel every job of a batch that is not final, and take no more; give how many."""
+        async with self._engine.begin() as connection:
+            await batches.cancel_batch(connection, batch_id)
         canceled = 0
         while True:
             async with self._engine.begin() as connection:
@@ -346,41 +380,3 @@ class Producer:
             counts = await steps.retry_failed(connection, batch_id)
         self._wake()
         return counts
-
-
-def new_view(asked: Asked, added: Enqueued, batch_id: UUID | None) -> View:
-    """Show a job that was just written, without reading it back."""
-    job, options = asked.job, asked.job.options
-    return {
-        "id": str(job.id),
-        "kind": job.kind,
-        "state": "scheduled" if options.delay_s > 0 else JobState.QUEUED,
-        "progress": None,
-        "params": job.params,
-        "results": [],
-        "failures": [],
-        "error": None,
-        "cost_usd": None,
-        "billing": "none",
-        "task_uuid": None,
-        "attempts": [],
-        "run": 1,
-        "tenant": options.tenant,
-        "lane": job.lane,
-        "model": job.model,
-        "priority": options.priority,
-        "batch_id": None if batch_id is None else str(batch_id),
-        "custom_id": options.custom_id,
-        "external_id": options.external_id,
-        "idempotency_key": options.idempotency_key,
-        "metadata": dict(options.metadata),
-        "tags": list(options.tags),
-        "webhook_url": options.webhook_url,
-        "max_attempts": options.max_attempts,
-        "run_at": moment(added.run_at),
-        "deadline_at": None,
-        "eta_at": None,
-        "created_at": moment(added.created_at),
-        "submitted_at": None,
-        "finished_at": None,
-    }

@@ -57,7 +57,7 @@ class Settings(BaseSettings):
     max_requests_per_s: float | None = Field(default=None, gt=0)
     submit_group_size: int = Field(default=50, ge=1, le=50)
     poll_group_size: int = Field(default=100, ge=1, le=100)
-    poll_min_interval_s: float = Field(default=0.5, gt=0)
+    poll_min_interval_s: float = Field(default=0.25, gt=0)
     send_window_s: float = Field(default=5.0, gt=0)
     request_timeout_s: float = Field(default=30.0, gt=0)
     # Who owns what, and what happens when nobody does
@@ -66,6 +66,7 @@ class Settings(BaseSettings):
     reconcile_max_age_s: float = Field(default=86_400.0, ge=0)
     reconcile_resend: Literal["auto", "never"] = "auto"
     lost_after_s: float = Field(default=3_600.0, gt=0)
+    stuck_after_s: float = Field(default=86_400.0, gt=0)
     # The worker process
     pool: Literal["threads", "prefork", "solo"] = "threads"
     db_pool_size: int = Field(default=3, ge=2)

@@ -41,6 +41,8 @@ def upgrade() -> None:
     schema='runware_jobs',
     comment='What one model of an account lets through: its tasks in flight, its limits, its pause.'
     )
+    # Nobody ever read it: what a model may have in flight is its flow's.
+    op.drop_column('bucket', 'max_in_flight', schema='runware_jobs')
     op.add_column('account', sa.Column('pause_kind', sa.Text(), nullable=True), schema='runware_jobs')
     op.add_column('account', sa.Column('probe_at', postgresql.TIMESTAMP(timezone=True), nullable=True), schema='runware_jobs')
     op.add_column('account', sa.Column('paused_s', sa.Double(), server_default=sa.text('0'), nullable=False), schema='runware_jobs')
@@ -48,12 +50,19 @@ def upgrade() -> None:
     op.create_index('attempt_hint_idx', 'attempt', ['owner_id'], unique=False, schema='runware_jobs', postgresql_where=sa.text("hinted_at IS NOT NULL AND state <> 'ended'"))
     op.add_column('estimate', sa.Column('late_s', sa.Double(), nullable=True), schema='runware_jobs')
     op.add_column('input', sa.Column('uploads', sa.Integer(), server_default=sa.text('0'), nullable=False), schema='runware_jobs')
+    op.add_column('input', sa.Column('failures', sa.Integer(), server_default=sa.text('0'), nullable=False), schema='runware_jobs')
+    op.add_column('job', sa.Column('inputs', sa.Text(), nullable=True), schema='runware_jobs')
+    op.create_check_constraint(op.f('job_inputs_check'), 'job', "inputs IN ('awaited', 'ready', 'renewing', 'renewed')", schema='runware_jobs')
+    op.drop_index('job_claim_idx', table_name='job', schema='runware_jobs', postgresql_where=sa.text("state = 'queued'"))
+    op.create_index('job_claim_idx', 'job', ['bucket_id', 'run_at', 'id'], unique=False, schema='runware_jobs', postgresql_where=sa.text("state = 'queued' AND (inputs IS NULL OR inputs IN ('ready', 'renewed'))"))
+    op.create_index('job_waiting_idx', 'job', ['bucket_id', 'run_at', 'id'], unique=False, schema='runware_jobs', postgresql_where=sa.text("state = 'queued' AND inputs IN ('awaited', 'renewing')"))
+    op.create_index('job_inputs_idx', 'job', [sa.literal_column('jsonb_path_query_array(params, \'$.**."$input"\')')], unique=False, schema='runware_jobs', postgresql_using='gin', postgresql_where=sa.text('inputs IS NOT NULL'))
     op.add_column('job', sa.Column('size', sa.Text(), server_default=sa.text("''"), nullable=False), schema='runware_jobs')
     op.add_column('job', sa.Column('results_asked', sa.SmallInteger(), server_default=sa.text('1'), nullable=False), schema='runware_jobs')
     op.add_column('job', sa.Column('paused_before_s', sa.Double(), server_default=sa.text('0'), nullable=False), schema='runware_jobs')
     op.drop_index(op.f('job_deadline_idx'), table_name='job', schema='runware_jobs', postgresql_where='((finished_at IS NULL) AND ((deadline_at IS NOT NULL) OR (start_deadline_at IS NOT NULL)))')
     op.create_index('job_deadline_idx', 'job', ['deadline_at'], unique=False, schema='runware_jobs', postgresql_where=sa.text('finished_at IS NULL AND deadline_at IS NOT NULL'))
-    op.create_index('job_start_deadline_idx', 'job', ['account_id', 'start_deadline_at'], unique=False, schema='runware_jobs', postgresql_where=sa.text("state = 'queued' AND submitted_at IS NULL AND start_deadline_at IS NOT NULL"))
+    op.create_index('job_start_deadline_idx', 'job', ['account_id', sa.literal_column("((start_deadline_at AT TIME ZONE 'UTC') - make_interval(secs => paused_before_s))")], unique=False, schema='runware_jobs', postgresql_where=sa.text("state = 'queued' AND submitted_at IS NULL AND start_deadline_at IS NOT NULL"))
     op.add_column('process', sa.Column('following', sa.Integer(), server_default=sa.text('0'), nullable=False), schema='runware_jobs')
     op.add_column('process', sa.Column('poll_lag_s', sa.Double(), server_default=sa.text('0'), nullable=False), schema='runware_jobs')
     op.add_column('tenant', sa.Column('state', sa.Text(), server_default=sa.text("'open'"), nullable=False), schema='runware_jobs')
@@ -70,6 +79,10 @@ def upgrade() -> None:
     )
     # What the code before this revision has left: a pause was a person's, or stays until one lifts it.
     op.execute("UPDATE runware_jobs.account SET pause_kind = 'hand' WHERE state = 'paused'")
+    op.execute(
+        "UPDATE runware_jobs.job SET inputs = 'ready'"
+        """ WHERE jsonb_path_query_array(params, '$.**."$input"') <> '[]'"""
+    )
     op.execute("UPDATE runware_jobs.job SET results_asked = results_expected WHERE results_expected <> 1")
     op.execute(
         "INSERT INTO runware_jobs.flow (account_id, lane, model, in_flight)"
@@ -95,6 +108,13 @@ def downgrade() -> None:
     op.drop_column('job', 'paused_before_s', schema='runware_jobs')
     op.drop_column('job', 'results_asked', schema='runware_jobs')
     op.drop_column('job', 'size', schema='runware_jobs')
+    op.drop_index('job_inputs_idx', table_name='job', schema='runware_jobs', postgresql_using='gin', postgresql_where=sa.text('inputs IS NOT NULL'))
+    op.drop_index('job_waiting_idx', table_name='job', schema='runware_jobs', postgresql_where=sa.text("state = 'queued' AND inputs IN ('awaited', 'renewing')"))
+    op.drop_index('job_claim_idx', table_name='job', schema='runware_jobs', postgresql_where=sa.text("state = 'queued' AND (inputs IS NULL OR inputs IN ('ready', 'renewed'))"))
+    op.create_index('job_claim_idx', 'job', ['bucket_id', 'run_at', 'id'], unique=False, schema='runware_jobs', postgresql_where=sa.text("state = 'queued'"))
+    op.drop_constraint(op.f('job_inputs_check'), 'job', schema='runware_jobs')
+    op.drop_column('job', 'inputs', schema='runware_jobs')
+    op.drop_column('input', 'failures', schema='runware_jobs')
     op.drop_column('input', 'uploads', schema='runware_jobs')
     op.drop_column('estimate', 'late_s', schema='runware_jobs')
     op.drop_index('attempt_hint_idx', table_name='attempt', schema='runware_jobs', postgresql_where=sa.text("hinted_at IS NOT NULL AND state <> 'ended'"))
@@ -102,4 +122,5 @@ def downgrade() -> None:
     op.drop_column('account', 'paused_s', schema='runware_jobs')
     op.drop_column('account', 'probe_at', schema='runware_jobs')
     op.drop_column('account', 'pause_kind', schema='runware_jobs')
+    op.add_column('bucket', sa.Column('max_in_flight', sa.Integer(), nullable=True), schema='runware_jobs')
     op.drop_table('flow', schema='runware_jobs')

@@ -48,7 +48,7 @@ def status(*, as_json: AsJson = False) -> int:
         numbers = ("account", "queued", "in flight", "unclear", "spent today")
         table = new_table("account", "platform", "state", *numbers[1:], right=numbers)
         for account in accounts:
-            reason = f" ({account['pause_reason']})" if account["pause_reason"] else ""
+            reason = f" ({_why(account)})" if account["pause_reason"] else ""
             table.add_row(
                 str(account["id"]),
                 account["base_url"] + ("" if account["is_current"] else " (an old one)"),
@@ -73,6 +73,8 @@ def pause(
 ) -> int:
     """Stop all sending, of one account or of all; what is in flight is followed to its end.
 
+    When this returns, no submit leaves later than RUNWARE_JOBS_SEND_WINDOW_S from then.
+
     Example: runware-jobs account pause --reason 'prices are being checked'
     """
     return _switch(account, reason=reason, as_json=as_json)
@@ -80,7 +82,7 @@ def pause(
 
 @app.command("resume")
 def resume(*, account: AccountId = None, as_json: AsJson = False) -> int:
-    """Send again.
+    """Send again, whoever has paused; what the platform still refuses pauses again.
 
     Example: runware-jobs account resume
     """
@@ -88,7 +90,7 @@ def resume(*, account: AccountId = None, as_json: AsJson = False) -> int:
 
 
 def _switch(account_id: int | None, *, reason: str | None, as_json: bool) -> int:
-    from runware_jobs.store.accounts import pause_account, resume_account  # noqa: PLC0415  loads the database
+    from runware_jobs.store.pauses import pause_by_hand, resume_by_hand  # noqa: PLC0415  loads the database
 
     async def work(engine: "AsyncEngine", _settings: "Settings", _services: "Services") -> int:
         known = [one["id"] for one in await _read(engine)]
@@ -98,9 +100,9 @@ def _switch(account_id: int | None, *, reason: str | None, as_json: bool) -> int
         async with engine.begin() as connection:
             for one in known if account_id is None else [account_id]:
                 if reason is None:
-                    done = await resume_account(connection, one)
+                    done = await resume_by_hand(connection, one)
                 else:
-                    done = await pause_account(connection, one, reason=reason)
+                    done = await pause_by_hand(connection, one, reason=reason)
                 changed += [one] if done else []
         if as_json:
             print_json([one for one in await _read(engine) if account_id in {None, one["id"]}])
@@ -112,6 +114,11 @@ def _switch(account_id: int | None, *, reason: str | None, as_json: bool) -> int
         return DONE if known else FAILED
 
     return with_database(work)
+
+
+def _why(account: dict[str, Any]) -> str:
+    words = {"hand": "by hand", "auth": "key refused", "credits": "no credits"}
+    return f"{words.get(account['pause_kind'], 'by hand')}: {account['pause_reason']}"
 
 
 async def _read(engine: "AsyncEngine") -> list[dict[str, Any]]:

@@ -12,8 +12,12 @@ from . import (
     doctor,
     job_commands,
     key_commands,
+    lanes_commands,
     producing,
+    recovering,
     serving,
+    tenant_commands,
+    unclear_commands,
     up,
     upkeep_commands,
     webhook_commands,
@@ -69,9 +73,13 @@ def build() -> typer.Typer:
     app.command("migrate", rich_help_panel=operate)(serving.migrate)
     app.command("doctor", rich_help_panel=operate)(doctor.doctor)
     app.command("prune", rich_help_panel=operate)(upkeep_commands.prune)
+    app.command("recover", rich_help_panel=operate)(recovering.recover)
+    app.add_typer(unclear_commands.app, name="unclear", rich_help_panel=operate)
     app.add_typer(webhook_commands.app, name="webhooks", rich_help_panel=operate)
     app.add_typer(key_commands.app, name="keys", rich_help_panel=operate)
     app.add_typer(account_commands.app, name="account", rich_help_panel=operate)
+    app.add_typer(lanes_commands.app, name="lanes", rich_help_panel=operate)
+    app.add_typer(tenant_commands.app, name="tenants", rich_help_panel=operate)
     return app
 
 

@@ -1,4 +1,4 @@
-"""`batch submit|watch|status|results|download|pause|resume|cancel|retry-failed`."""
+"""`batch submit|watch|status|results|download|pause|resume|cancel|retry-failed|estimate`."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .batch_estimate import estimate
 from .batch_files import checked_chunks, read_budget, read_rows
 from .opening import account_urls, hint_at_worker, with_jobs
 from .parameters import Model, Params, ParamsFile, Size, collect
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from runware_jobs.jobs import AsyncBatch, AsyncJobs
 
 app = new_app("Many jobs at once: with a budget, a bar, and files at the end.")
+app.command("estimate")(estimate)
 
 BatchId = Annotated[str, typer.Argument(metavar="ID", help="The batch's id.")]
 Budget = Annotated[

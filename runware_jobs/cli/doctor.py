@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 _DISK_MIN_BYTES: Final = 1 << 30
 _BROKER_WITHIN_S: Final = 3
 _PLATFORM_WITHIN_S: Final = 10.0
+_REMEDIES: Final = {
+    "auth": "give workers a key that the platform takes; one of them resumes by itself",
+    "credits": "add credits; a worker resumes by itself, or now: runware-jobs account resume",
+}
 _MARKS: Final = {"ok": "[green]ok[/green]", "note": "[yellow]note[/yellow]", "wrong": "[red]wrong[/red]"}
 
 
@@ -128,6 +132,7 @@ async def _ask_platform(settings: "Settings") -> str | None:
     """Ask who we are, which costs nothing; None when it was answered, else what went wrong."""
     from runware_jobs.assembly import EMULATOR_KEY  # noqa: PLC0415  loads the client
     from runware_jobs.client import Runware, RunwareError  # noqa: PLC0415  the same
+    from runware_jobs.client.account_errors import KeyVerdict, key_verdict  # noqa: PLC0415  the same
 
     key = settings.api_key.get_secret_value() if settings.api_key else EMULATOR_KEY
     async with Runware(
@@ -140,7 +145,7 @@ async def _ask_platform(settings: "Settings") -> str | None:
             return f"no answer within {_PLATFORM_WITHIN_S:g} s"
         except RunwareError as error:
             # A key that may run tasks but not read its account is a good key.
-            return None if error.code == "validation" else error.message
+            return None if key_verdict(error) is KeyVerdict.MUTE else error.message
     return None
 
 
@@ -152,7 +157,7 @@ def _check_accounts(accounts: list[dict[str, Any]]) -> list[Check]:
             f"{account[what]} {what.replace('_', ' ')}" for what in ("queued", "in_flight", "unclear")
         )
         if account["state"] == "paused":
-            remedy = "mend the reason, then: runware-jobs account resume"
+            remedy = _REMEDIES.get(account["pause_kind"], "runware-jobs account resume")
             checks.append(Check(name, "wrong", f"paused: {account['pause_reason']} ({left})", remedy))
         elif account["is_current"]:
             spent = dollars_text(account["spent_today_usd"])

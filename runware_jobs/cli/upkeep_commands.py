@@ -27,7 +27,7 @@ def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many jobs would go.")] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Forget jobs that ended long ago, with their attempts, results and events; keys stay taken.
+    """Forget jobs that ended long ago, with their attempts, results, events and inputs; keys stay taken.
 
     A job stays while the platform may still work for it, while a webhook about it has still to leave, and while its
     batch goes on. An idempotency key whose job was pruned is refused for good (410), never run again.
@@ -55,9 +55,9 @@ def prune(
 async def _prune(engine: "AsyncEngine", expected: int, *, older_than_s: float) -> dict[str, int]:
     from rich.progress import Progress  # noqa: PLC0415  only where something is shown
 
-    from runware_jobs.store import pruning  # noqa: PLC0415  loads the database
+    from runware_jobs.store import inputs, pruning  # noqa: PLC0415  loads the database
 
-    removed = {"jobs": 0, "tombstones": 0, "deliveries": 0, "batches": 0}
+    removed = {"jobs": 0, "tombstones": 0, "inputs": 0, "deliveries": 0, "batches": 0}
     with Progress(console=err(), transient=True, disable=not err().is_terminal) as progress:
         bar = progress.add_task("Forgetting", total=expected)
         is_more = True
@@ -68,6 +68,12 @@ async def _prune(engine: "AsyncEngine", expected: int, *, older_than_s: float) -
             removed["tombstones"] += done.tombstones
             progress.update(bar, advance=done.jobs)
             is_more = done.jobs > 0
+        is_more = True
+        while is_more:
+            async with engine.begin() as connection:
+                unused = await inputs.prune_inputs(connection, older_than_s=older_than_s, limit=_BATCH)
+            removed["inputs"] += unused
+            is_more = unused > 0
         is_more = True
         while is_more:
             async with engine.begin() as connection:

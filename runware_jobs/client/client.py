@@ -36,7 +36,7 @@ from .wire.websocket import WebSocketTransport
 from .wire.ws_session import SessionTimes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from .config import SDKConfig
     from .outcomes import PollOutcome, SubmitOutcome
@@ -174,23 +174,37 @@ class Runware(TypedRun, TaskMethods, UtilityMethods):
         return open_stream(self._parts, {**task, "deliveryMethod": "stream"}, options)
 
     async def submit_many(
-        self, tasks: Sequence[Mapping[str, Any]], *, send_before: float | None = None
+        self,
+        tasks: Sequence[Mapping[str, Any]],
+        *,
+        send_before: float | None = None,
+        before_more: Callable[[], Awaitable[object]] | None = None,
     ) -> dict[str, SubmitOutcome]:
         """Submit tasks in few requests, each task once, and tell what became of each by task UUID.
 
         Every task carries its own `taskUUID` and `taskType`; nothing is added to it. `send_before` is unix
         time in seconds: no byte is written after it (wall clock and a clock that counts suspension), and such
-        tasks are `NotSent`. Never retries, never raises for what the platform or the network does.
+        tasks are `NotSent`. `before_more` is awaited before each request but the first, where there are
+        several. Never retries, never raises for what the platform or the network does.
 
         Errors:
             ValueError: a task without `taskUUID` or `taskType`, or the same UUID twice; nothing was sent.
         """
         return await submit_many(
-            tasks, transport=self._parts.transport, config=self.config, send_before=send_before
+            tasks,
+            transport=self._parts.transport,
+            config=self.config,
+            send_before=send_before,
+            before_more=before_more,
         )
 
-    async def poll_many(self, task_uuids: Iterable[str]) -> dict[str, PollOutcome]:
-        """Ask for the state of many tasks in few requests, and tell it by task UUID. Never raises for the network."""
+    async def poll_many(
+        self, task_uuids: Iterable[str], *, before_more: Callable[[], Awaitable[object]] | None = None
+    ) -> dict[str, PollOutcome]:
+        """Ask for the state of many tasks in few requests, and tell it by task UUID. Never raises for the network.
+
+        `before_more` is awaited before each request but the first, where it takes several.
+        """
         parts = self._parts
         return await poll_many(
             task_uuids,
@@ -198,6 +212,7 @@ class Runware(TypedRun, TaskMethods, UtilityMethods):
             fallback=parts.poll_fallback,
             config=self.config,
             trust=parts.poll_groups,
+            before_more=before_more,
         )
 
     # ---- models -------------------------------------------------------------------------------

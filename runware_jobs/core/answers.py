@@ -22,6 +22,9 @@ _OUTPUT_ENDINGS: Final = ("URL", "Base64Data", "DataURI")
 _MAX_COST_USD: Final = 100_000_000
 """What a money column holds (`store.tables`); no item costs it."""
 _UPLOAD_PHASES: Final = {"validated": 20, "downloaded": 40, "optimized": 60, "stored": 80}
+_ENDS: Final = frozenset({"success", "error", "completed", "ready", "failed"})
+"""Statuses of what has ended: the platform's own, an older spelling, and those of uploads.
+The task type does not help: a poll may be answered under its own (PROTOCOL 2.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +51,19 @@ class JobError:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One cumulative answer about one task: its items, and errors scoped to it."""
+    """One cumulative answer about one task: its items, and errors scoped to it.
+
+    `is_known`: it says that there is such a task, whatever else it says.
+    """
 
     items: tuple[Mapping[str, Any], ...] = ()
     errors: tuple[JobError, ...] = ()
+    is_known: bool = False
+
+    @property
+    def says_nothing(self) -> bool:
+        """True for the answer of somebody who does not know the task."""
+        return not (self.items or self.errors or self.is_known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +153,8 @@ def cost_of(item: Mapping[str, Any]) -> Decimal | None:
 
 def _is_terminal(item: Mapping[str, Any]) -> bool:
     status = item.get("status")
-    if item.get("taskType") == "modelUpload":
-        return status in {"ready", "failed"}
     if status is not None:
-        return status in {"success", "error"}
+        return status in _ENDS
     # Sync answers and older ones carry no status: an output makes an item terminal,
     # a UUID alone does not (PROTOCOL 3.3, progress).
     return any(
@@ -173,12 +183,14 @@ def _position(item: Mapping[str, Any], place: int) -> int:
 
 
 def _progress(items: Sequence[Mapping[str, Any]]) -> int | None:
-    """Give the progress of the slowest open item that tells any."""
+    """Give the progress of the slowest open item that tells any; of an upload, its last phase."""
+    phases = [_UPLOAD_PHASES[str(item["status"])] for item in items if item.get("status") in _UPLOAD_PHASES]
+    if phases:
+        # They come one by one or all so far (PROTOCOL 17.8), and each follows the last.
+        return max(phases)
     told = []
     for item in items:
         value = item.get("progress")
-        if item.get("taskType") == "modelUpload":
-            value = _UPLOAD_PHASES.get(str(item.get("status")))
         if isinstance(value, int | float) and not isinstance(value, bool) and not _is_terminal(item):
             told.append(max(0, min(100, int(value))))
     return min(told, default=None)

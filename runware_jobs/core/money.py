@@ -1,4 +1,4 @@
-"""What can be paid: budgets of batches and the account's daily brake, decided in dollars.
+"""What can be paid: budgets of batches and tenants, and the account's daily brake, in dollars.
 
 A hold is the expected cost of an attempt under way; it is taken in the claim and
 lives until the attempt has ended. While no price is known, one job at a time goes
@@ -43,40 +43,75 @@ class Purse:
             self.held_usd += usd
 
 
+@dataclass(slots=True)
+class Purses:
+    """All limits that a claim meets: the account's of today, and those of batches and tenants."""
+
+    brake: Purse | None = None
+    batches: dict[UUID, Purse] = field(default_factory=dict)
+    tenants: dict[str, Purse] = field(default_factory=dict)
+
+    def are_limited(self) -> bool:
+        """Tell whether any limit stands at all."""
+        return self.brake is not None or bool(self.batches) or bool(self.tenants)
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """A job that would go out; `expected_usd` None while its model has no known price."""
 
     job_id: UUID
     batch_id: UUID | None
+    tenant: str
     expected_usd: Decimal | None
 
 
 @dataclass(slots=True)
 class Verdict:
-    """Which jobs may go out, with their holds, and which batches are used up."""
+    """Which jobs may go out, with their holds, and whom the money keeps back.
+
+    `exhausted` are used up: nothing of theirs fits even if all that is under way were
+    free. `short` can pay no more now; what is under way may give something back.
+    """
 
     admitted: list[UUID] = field(default_factory=list)
     holds: dict[UUID, Decimal] = field(default_factory=dict)
     exhausted_batches: set[UUID] = field(default_factory=set)
+    exhausted_tenants: set[str] = field(default_factory=set)
+    short_batches: set[UUID] = field(default_factory=set)
+    short_tenants: set[str] = field(default_factory=set)
 
 
-def admit(requests: Sequence[Request], purses: tuple[Purse | None, dict[UUID, Purse]]) -> Verdict:
-    """Admit jobs in their order as far as the daily brake and their batches' budgets go."""
-    brake, batches = purses
+def admit(requests: Sequence[Request], purses: Purses) -> Verdict:
+    """Admit jobs in their order as far as the daily brake and the budgets go."""
     verdict = Verdict()
     for request in requests:
-        batch = batches.get(request.batch_id) if request.batch_id is not None else None
-        if batch is not None and batch.is_exhausted_for(request.expected_usd):
-            assert request.batch_id is not None  # noqa: S101  for the type checker: batch came from it
-            verdict.exhausted_batches.add(request.batch_id)
+        usd = request.expected_usd
+        batch = None if request.batch_id is None else purses.batches.get(request.batch_id)
+        tenant = purses.tenants.get(request.tenant)
+        if not _budgets_allow(request, batch, tenant, verdict):
             continue
-        concerned = [purse for purse in (brake, batch) if purse is not None]
-        if not all(purse.can_hold(request.expected_usd) for purse in concerned):
+        if purses.brake is not None and not purses.brake.can_hold(usd):
             continue
-        for purse in concerned:
-            purse.hold(request.expected_usd)
+        for purse in (purses.brake, batch, tenant):
+            if purse is not None:
+                purse.hold(usd)
         verdict.admitted.append(request.job_id)
-        if request.expected_usd is not None:
-            verdict.holds[request.job_id] = request.expected_usd
+        if usd is not None:
+            verdict.holds[request.job_id] = usd
     return verdict
+
+
+def _budgets_allow(request: Request, batch: Purse | None, tenant: Purse | None, verdict: Verdict) -> bool:
+    """Tell whether both budgets take the job; note in `verdict` whose does not."""
+    usd = request.expected_usd
+    allow = True
+    if batch is not None and request.batch_id is not None and not batch.can_hold(usd):
+        allow = False
+        used_up = batch.is_exhausted_for(usd)
+        (verdict.exhausted_batches if used_up else verdict.short_batches).add(request.batch_id)
+    if tenant is not None and not tenant.can_hold(usd):
+        allow = False
+        used_up = tenant.is_exhausted_for(usd)
+        (verdict.exhausted_tenants if used_up else verdict.short_tenants).add(request.tenant)
+    return allow

@@ -8,11 +8,12 @@ decision: the rows of one attempt and its job, locked and owned.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from .states import FINAL, AttemptEnd, AttemptState, Billing, JobState, Lane, OnPartial
+from .states import FINAL, AttemptEnd, AttemptState, Billing, Inputs, JobState, Lane, OnPartial
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from decimal import Decimal
     from uuid import UUID
 
@@ -20,12 +21,20 @@ if TYPE_CHECKING:
     from .events import NewEvent
 
 
+TURNED_AWAY: Final = frozenset({"busy", "blocked"})
+"""Answers to a send, in an attempt's record, that the platform may have kept under its UUID."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveAttempt:
-    """An attempt that has not ended, with its job, as locked by the transaction that decides.
+    """An attempt, with its job, as locked by the transaction that decides.
 
+    It has not ended; only a person's question finds one that did (`after_late_answer`).
     `known_keys` are the results written already; `age_s` counts from the claim,
-    `accepted_s` from the acceptance (None before it), both on the database's clock.
+    `accepted_s` from the acceptance, `resent_s` from the last resend (each None before
+    it), on the database's clock. `steps` is what settling it has come to, in order;
+    `unknown_s` is for how long the platform has not known it (None: it does, as far as
+    was written down). `is_late`: the job's deadline has passed.
     """
 
     task_uuid: UUID
@@ -47,9 +56,19 @@ class LiveAttempt:
     times_busy: int
     results_expected: int
     on_partial: OnPartial
+    inputs: Inputs | None = None
     known_keys: frozenset[str] = frozenset()
     known_successes: int = 0
     known_cost_usd: Decimal | None = None
+    steps: tuple[Mapping[str, Any], ...] = ()
+    unknown_s: float | None = None
+    resent_s: float | None = None
+    is_late: bool = False
+
+    @property
+    def was_handed_back(self) -> bool:
+        """True when a send of this task UUID was turned away: an error told of it may be that one's."""
+        return any(step["answer"] in TURNED_AWAY for step in self.steps)
 
     @property
     def carries_job(self) -> bool:
@@ -61,17 +80,19 @@ class LiveAttempt:
 class Move:
     """What changes. A field that is None leaves its column alone.
 
-    `delay_s` goes with a job that returns to `queued`; `settlement` is one step to
-    append to the attempt's record; `resent` marks (True) or unmarks (False) its one resend;
+    `delay_s` goes with a job that returns to `queued`; `renews_inputs` has its inputs uploaded
+    again before it is claimed; `settlement` are steps to append
+    to the attempt's record, each with `step` and `answer`; `resent` marks (True) or unmarks (False) its one resend;
     `unseen_s` is how long nobody had looked before the end was seen, so that what is
-    learned of durations is not what the polls added.
+    learned of durations is not what the polls added. `crowded`: the platform itself
+    turned it away for lack of room, which its model is to feel (`core.limits`).
     """
 
     live: LiveAttempt
     attempt_to: AttemptState | None = None
     outcome: AttemptEnd | None = None
     attempt_error: JobError | None = None
-    settlement: dict[str, Any] | None = None
+    settlement: tuple[Mapping[str, Any], ...] = ()
     resent: bool | None = None
     results: tuple[NewResult, ...] = ()
     progress: int | None = None
@@ -80,7 +101,9 @@ class Move:
     job_error: JobError | None = None
     billing: Billing | None = None
     delay_s: float | None = None
+    renews_inputs: bool = False
     busy: bool = False
+    crowded: bool = False
     unseen_s: float | None = None
     events: tuple[NewEvent, ...] = ()
 
@@ -92,6 +115,11 @@ class Move:
             raise ValueError("a job has a delay exactly when it returns to the queue")
         if self.job_to is JobState.FAILED and self.job_error is None:
             raise ValueError("a failed job says why")
+
+    @property
+    def is_late_answer(self) -> bool:
+        """True for what was learned of an attempt that had ended already (as lost)."""
+        return self.live.state is AttemptState.ENDED
 
     @property
     def changes_nothing(self) -> bool:

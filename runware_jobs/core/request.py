@@ -16,7 +16,7 @@ import orjson
 from runware_jobs.errors import InvalidJob
 
 from .identity import request_hash
-from .states import Kind, Lane, OnPartial
+from .states import Inputs, Kind, Lane, OnPartial
 from .task_types import TASK_TYPES, WITHOUT_DELIVERY_METHOD, lane_of, results_expected, size_of
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ _MAX_RESULTS: Final = 1_000
 """Far above what any model gives, and within what a count of results may be."""
 
 _MAX_DELAY_S: Final = 366 * 86_400.0
+_ON_PARTIAL: Final = frozenset(OnPartial)
 
 # What these do is ours to decide; the message says what to use instead.
 _REFUSED: Final = {
@@ -78,13 +79,22 @@ class NewJob:
     results_expected: int
     alias: str | None
     options: Options
+    inputs: Inputs | None = None
 
 
-def make_job(job_id: UUID, kind: str, params: Mapping[str, Any], options: Options) -> NewJob:
+def make_job(
+    job_id: UUID,
+    kind: str,
+    params: Mapping[str, Any],
+    options: Options,
+    *,
+    inputs: Inputs | None = None,
+) -> NewJob:
     """Check a request and return the job to enqueue.
 
     `params` must carry `taskType`. `taskUUID` becomes the job's alias: the UUID
-    that is sent is derived from the job (DESIGN 4, Identity).
+    that is sent is derived from the job (DESIGN 4, Identity). `inputs` says where the
+    large inputs stand that params refer to; None when they refer to none.
 
     Raises:
         InvalidJob: a parameter or option is wrong; `parameter` names it.
@@ -115,6 +125,7 @@ def make_job(job_id: UUID, kind: str, params: Mapping[str, Any], options: Option
         results_expected=results_expected(clean),
         alias=_alias(alias),
         options=options,
+        inputs=inputs,
     )
 
 
@@ -199,7 +210,7 @@ def _check_options(options: Options) -> None:
         value = getattr(options, name)
         if (value is not None or name == "tenant") and not _is_name(value):
             raise InvalidJob(f"{name} must be a string of 1 to {_MAX_KEY} characters", parameter=name)
-    if options.on_partial not in set(OnPartial):
+    if options.on_partial not in _ON_PARTIAL:
         raise InvalidJob("on_partial must be 'succeed' or 'fail'", parameter="on_partial")
     tags: Any = options.tags  # callers are not type-checked
     if isinstance(tags, str) or not all(_is_name(tag) for tag in tags):

@@ -6,6 +6,7 @@ schedule can be read in a table of cases.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from .states import Lane
@@ -32,30 +33,92 @@ MAX_POLL_S: Final[dict[Lane, float]] = {
     Lane.TRAINING: 60.0,
     Lane.UPLOAD: 10.0,
 }
+# How often a task is asked within the time in which tasks like it usually end: alone in
+# its message, and among a hundred. A simulation of the targets is in the tests.
+_LONE_LOOKS: Final = 4
+_CROWDED_LOOKS: Final = 24
+_LONE_GROWTH: Final = 0.15
+_CROWDED_GROWTH: Final = 0.05
+# How much longer than need be a task waits for others to fill its message.
+_PATIENCE: Final = 2.0
 _RETRY_CAP_S: Final = 300.0
 _BUSY_FLOOR_S: Final = 0.5
 _BUSY_CAP_S: Final = 60.0
 _RETRY_AFTER_CAP_S: Final = 3600.0
 
 
-def first_poll_delay(lane: Lane, expected_s: float | None, *, minimum_s: float, random: float) -> float:
-    """Wait this many seconds after acceptance before the first poll.
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """How long tasks of one model and size take, in seconds from acceptance.
 
-    A little before the expected duration (`expected_s`, None while nothing was
-    learned): being early costs one grouped poll, being late costs every user.
+    Half of them end within `likely_s`, 19 of 20 within `late_s`.
     """
-    expected = FIRST_POLL_S[lane] if expected_s is None else expected_s
-    return max(minimum_s, min(expected * (0.85 + 0.15 * random), 10 * MAX_POLL_S[lane]))
+
+    likely_s: float
+    late_s: float
+
+    @property
+    def early_s(self) -> float:
+        """Hardly any has ended before this: as far before the median as the late ones are behind it."""
+        return max(0.0, self.likely_s - 1.1 * (self.late_s - self.likely_s))
+
+    @property
+    def spread_s(self) -> float:
+        """Between the early and the late; never nothing, since the next may differ from all before."""
+        return max(self.late_s - self.early_s, 0.1 * self.likely_s)
 
 
-def next_poll_delay(lane: Lane, waited_s: float, *, minimum_s: float, random: float) -> float:
-    """Wait this many seconds until the next poll of a task accepted `waited_s` ago.
+@dataclass(frozen=True, slots=True)
+class Look:
+    """When to ask about a task, in seconds from now: in a full message from `ripe_s` on, in any at `due_s`."""
 
-    Grows with the wait (15 % of it), so that a known answer is never older than a
-    fraction of what it took; capped per lane, with 20 % of jitter.
+    ripe_s: float
+    due_s: float
+
+
+def first_look(
+    lane: Lane, expected: Expected | None, *, waited_s: float = 0.0, minimum_s: float, random: float
+) -> Look:
+    """Say when to ask first about a task that was accepted `waited_s` ago.
+
+    Shortly before the first ones usually end. `expected` None: nothing was learned.
     """
-    delay = min(max(minimum_s, waited_s * 0.15), MAX_POLL_S[lane])
-    return delay * (0.9 + 0.2 * random)
+    if expected is None or lane is Lane.TRAINING:
+        start_s = FIRST_POLL_S[lane] * (0.85 + 0.15 * random)
+    else:
+        start_s = min(expected.early_s - 0.1 * random * expected.spread_s, 10 * MAX_POLL_S[lane])
+    due_s = max(minimum_s, start_s) - waited_s
+    return Look(ripe_s=max(0.0, 0.97 * due_s), due_s=max(0.0, due_s))
+
+
+def next_look(
+    lane: Lane,
+    expected: Expected | None,
+    *,
+    waited_s: float,
+    together: int,
+    minimum_s: float,
+    random: float,
+) -> Look:
+    """Say when to ask again about a task that was accepted `waited_s` ago and has not ended.
+
+    A message may carry many questions. In a full one a task is asked about a fixed
+    number of times while tasks like it usually end; alone it is asked seldom, and
+    `together` tasks that shared the last message as much oftener, so that together they
+    cost what it costs. Past that time, and where nothing was learned, the pauses grow
+    with the wait. Capped per lane, jittered.
+    """
+    if lane is Lane.TRAINING:
+        lone_s = crowded_s = MAX_POLL_S[lane]
+    elif expected is None:
+        lone_s, crowded_s = _LONE_GROWTH * waited_s, _CROWDED_GROWTH * waited_s
+    else:
+        overdue_s = max(0.0, waited_s - expected.late_s)
+        lone_s = expected.spread_s / _LONE_LOOKS + _LONE_GROWTH * overdue_s
+        crowded_s = expected.spread_s / _CROWDED_LOOKS + _CROWDED_GROWTH * overdue_s
+    ripe_s = min(max(minimum_s, crowded_s), MAX_POLL_S[lane])
+    due_s = min(max(_PATIENCE * ripe_s, lone_s / together), MAX_POLL_S[lane])
+    return Look(ripe_s=ripe_s, due_s=max(ripe_s, due_s * (0.9 + 0.1 * random)))
 
 
 def retry_delay(attempts: int, *, retry_after_s: float | None, random: float) -> float:

@@ -47,9 +47,12 @@ JOB_MOVES: Final[dict[JobState, frozenset[JobState]]] = {
     JobState.SUBMITTING: frozenset({JobState.QUEUED, JobState.RUNNING, *FINAL}),
     JobState.RUNNING: frozenset({JobState.QUEUED, *FINAL}),
     JobState.SUCCEEDED: frozenset(),
-    # Retry by hand: a new run, or adoption of the attempt that has not ended.
-    JobState.FAILED: frozenset({JobState.QUEUED, JobState.SUBMITTING, JobState.RUNNING}),
-    JobState.CANCELED: frozenset({JobState.QUEUED, JobState.SUBMITTING, JobState.RUNNING}),
+    # Retry by hand: a new run, adoption of the attempt that has not ended, or, where late
+    # results have completed it meanwhile, nothing to ask for any more.
+    JobState.FAILED: frozenset({JobState.QUEUED, JobState.SUBMITTING, JobState.RUNNING, JobState.SUCCEEDED}),
+    JobState.CANCELED: frozenset(
+        {JobState.QUEUED, JobState.SUBMITTING, JobState.RUNNING, JobState.SUCCEEDED}
+    ),
 }
 
 
@@ -98,6 +101,19 @@ class OnPartial(StrEnum):
 
     SUCCEED = "succeed"
     FAIL = "fail"
+
+
+class Inputs(StrEnum):
+    """Where the large inputs of a job stand; a job without any has none of these."""
+
+    AWAITED = "awaited"  # not claimed before they are with the platform
+    READY = "ready"
+    RENEWING = "renewing"  # the platform did not know one any more: uploaded again, once
+    RENEWED = "renewed"
+
+
+WAITING_FOR_INPUTS: Final = frozenset({Inputs.AWAITED, Inputs.RENEWING})
+"""A claim passes over these."""
 
 
 class Lane(StrEnum):

@@ -45,6 +45,9 @@ ANSWERED_AT_ONCE: Final = frozenset({"mediaStorage", "imageUpload"})
 WITHOUT_DELIVERY_METHOD: Final = frozenset({"mediaStorage", "imageUpload", "modelUpload", "training"})
 """Types whose schema has no `deliveryMethod` (PROTOCOL 3.1, 6.2, 6.3)."""
 
+MAX_SEED: Final = 2_147_483_647
+"""The largest seed that every model takes; some take more."""
+
 _VIDEO_INPUTS: Final = ("video", "videos", "referenceVideos")
 
 
@@ -59,9 +62,29 @@ def lane_of(kind: Kind, task_type: str, params: Mapping[str, Any]) -> Lane:
 
 def results_expected(params: Mapping[str, Any]) -> int:
     """Count the result items that complete a task; the ACK never tells (PROTOCOL 3.2)."""
-    name = "promptVersions" if params.get("taskType") == "promptEnhance" else "numberResults"
-    count = params.get(name, 1)
+    count = params.get(_count_name(params), 1)
     return count if isinstance(count, int) and not isinstance(count, bool) and count > 0 else 1
+
+
+def asking_for(params: Mapping[str, Any], results: int, *, run: int) -> dict[str, Any]:
+    """Give the params of a run that is to give only `results` of what the producer asked for.
+
+    A fixed seed moves on by as many as were asked for with each run, where results are
+    there already: with the same one the platform would make, and bill, the first of
+    them again (decision 0012).
+    """
+    asked = results_expected(params)
+    if results == asked:
+        return dict(params)
+    changed = {**params, _count_name(params): results}
+    seed = params.get("seed")
+    if isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0:
+        changed["seed"] = (seed + (run - 1) * asked) % (MAX_SEED + 1)
+    return changed
+
+
+def _count_name(params: Mapping[str, Any]) -> str:
+    return "promptVersions" if params.get("taskType") == "promptEnhance" else "numberResults"
 
 
 def size_of(params: Mapping[str, Any]) -> str:

@@ -71,6 +71,7 @@ def job_view(row: Mapping[str, Any]) -> dict[str, Any]:
         "run_at": moment(row["run_at"]),
         "deadline_at": moment(row["deadline_at"]),
         "eta_at": moment(row["expected_at"]),
+        "queue_position": row["queue_position"],
         "created_at": moment(row["created_at"]),
         "submitted_at": moment(row["submitted_at"]),
         "finished_at": moment(row["finished_at"]),

@@ -7,6 +7,8 @@ between the sending and the deleting repeats them; nothing else does.
 from __future__ import annotations
 
 import asyncio
+import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -19,7 +21,7 @@ from runware_jobs.store.jobs import read_jobs
 from .record import committed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from uuid import UUID
 
     from runware_jobs.store.outbox import Due
@@ -70,7 +72,7 @@ async def _links(context: Context) -> int:
         name = "link" if row.type == EventType.JOB_SUCCEEDED else "link_error"
         if job["_links"][name] is not None:
             try:
-                await asyncio.to_thread(context.publish_link, job["_links"][name], job)
+                await _in_thread(context.publish_link, job["_links"][name], job)
             except Exception as error:  # noqa: BLE001  the broker may be away for any reason: the row stays
                 _log.warning("link_not_published", job_id=str(row.job_id), error=type(error).__name__)
                 continue
@@ -98,8 +100,34 @@ async def _done(context: Context, ids: list[int]) -> None:
 async def _send(context: Context, name: str, job: Mapping[str, Any] | None, event: Mapping[str, Any]) -> None:
     public = None if job is None else {field: value for field, value in job.items() if field != "_links"}
     try:
-        await asyncio.wait_for(
-            asyncio.to_thread(context.send_signal, name, public, dict(event)), _RECEIVER_LIMIT_S
-        )
+        await asyncio.wait_for(_in_thread(context.send_signal, name, public, dict(event)), _RECEIVER_LIMIT_S)
     except TimeoutError:
         _log.error("receiver_hangs", signal=name, limit_s=_RECEIVER_LIMIT_S)
+
+
+async def _in_thread(call: Callable[..., None], *arguments: Any) -> None:
+    """Run what may block in a thread that nobody waits for when the process ends."""
+    # Not asyncio.to_thread: Python joins the threads of an executor before it exits,
+    # and one receiver that hangs would keep a drained worker alive.
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def answer(error: Exception | None) -> None:
+        if done.cancelled():
+            return
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)
+
+    def run() -> None:
+        error: Exception | None = None
+        try:
+            call(*arguments)
+        except Exception as raised:  # noqa: BLE001  raised again where it is awaited
+            error = raised
+        with suppress(RuntimeError):  # the loop is closed: nobody waits
+            loop.call_soon_threadsafe(answer, error)
+
+    threading.Thread(target=run, name="runware-jobs-receiver", daemon=True).start()
+    await done

@@ -43,8 +43,9 @@ async def retry(
 ) -> None:
     """Run a failed or canceled job again, as a new run; the caller commits.
 
-    While its last attempt has not ended, that attempt is taken up again instead of
-    paying for another.
+    It asks for the results that are missing. While its last attempt has not ended, that
+    attempt is taken up again instead of paying for another; and where late results have
+    completed the job meanwhile, it has succeeded, without a task.
 
     Raises:
         JobNotFound: there is no such job for this tenant.
@@ -65,6 +66,9 @@ async def retry(
         await announce(connection, [_event(job_id, EventType.JOB_RETRYING, adopted=True)])
         await batches.reopen_batches(connection, batch_ids)
         return
+    if await jobs.complete_jobs(connection, [job_id]):
+        await announce(connection, [_event(job_id, EventType.JOB_SUCCEEDED)])
+        return
     if job["billing"] == Billing.UNCLEAR and not accept_double_billing:
         raise NotPossible(
             f"Nobody knows whether job {job_id} was billed: pass accept_double_billing=True to run it again.",
@@ -80,7 +84,7 @@ async def retry(
 
 
 async def retry_failed(connection: AsyncConnection, batch_id: UUID) -> tuple[int, int]:
-    """Retry a batch's failed jobs; give how many run again and how many were skipped.
+    """Retry a batch's failed jobs; give how many run again, or lacked nothing, and how many were skipped.
 
     Skipped are those whose billing is unclear. The caller commits.
     """
@@ -92,15 +96,15 @@ async def retry_failed(connection: AsyncConnection, batch_id: UUID) -> tuple[int
         skipped += len(page) - len(ready)
         await jobs.lock_jobs(connection, ready, tenant=None)
         adopted = await jobs.readopt_jobs(connection, ready)
-        again = await jobs.requeue_jobs(
-            connection, [job_id for job_id in ready if job_id not in set(adopted)]
-        )
+        completed = await jobs.complete_jobs(connection, ready)
+        again = await jobs.requeue_jobs(connection, ready)
         await announce(
             connection,
             [_event(job_id, EventType.JOB_RETRYING, adopted=True) for job_id in adopted]
+            + [_event(job_id, EventType.JOB_SUCCEEDED) for job_id in completed]
             + [_event(job_id, EventType.JOB_RETRYING, adopted=False) for job_id in again],
         )
-        retried += len(adopted) + len(again)
+        retried += len(adopted) + len(completed) + len(again)
     if retried:
         await batches.reopen_batches(connection, [batch_id])
     return retried, skipped

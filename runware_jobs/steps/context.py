@@ -6,6 +6,10 @@ import random
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from runware_jobs.core.settling import Patience
+
+from .doubts import Doubts
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
@@ -14,9 +18,13 @@ if TYPE_CHECKING:
 
     from runware_jobs.archive import Archive
     from runware_jobs.client import Runware
+    from runware_jobs.core.schedule import Expected
     from runware_jobs.core.signing import Vault
+    from runware_jobs.store.estimates import LearnedAs
     from runware_jobs.store.processes import Owner
     from runware_jobs.webhooks import WebhookSender
+
+    from .pace import Pace
 
     PublishLink = Callable[[Mapping[str, Any], Mapping[str, Any]], None]
     SendSignal = Callable[[str, Mapping[str, Any] | None, Mapping[str, Any]], None]
@@ -34,8 +42,19 @@ class Tempo:
     reconcile_max_age_s: float
     resends: bool
     lost_after_s: float
+    stuck_after_s: float
     lease_s: float
     clocks: int
+
+    @property
+    def patience(self) -> Patience:
+        """What of it is about doubt."""
+        return Patience(
+            lost_after_s=self.lost_after_s,
+            stuck_after_s=self.stuck_after_s,
+            resend_within_s=self.reconcile_max_age_s,
+            resends=self.resends,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,12 +64,17 @@ class Context:
     `owner` is the lease that moves name; a process that lost it goes on with
     another context. `vault` None: webhooks cannot be signed and stay in the outbox.
     `archive` None: outputs stay where the platform keeps them.
+    `pace` gives the turn that each request to the platform waits for; `doubts` keeps
+    what the platform said of the account itself, until it was looked into; `expected`
+    is how long tasks take, by model and size, where that was learned.
+    `callback_base_url` None: the platform cannot call back.
     `signals` names those with receivers here. `send_signal` and `publish_link` belong to the shell that has Celery; both block and
     are called in threads.
     """
 
     engine: AsyncEngine
     client: Runware
+    pace: Pace
     sender: WebhookSender
     vault: Vault | None
     archive: Archive | None
@@ -60,6 +84,9 @@ class Context:
     signals: frozenset[str]
     send_signal: SendSignal
     publish_link: PublishLink
+    doubts: Doubts = field(default_factory=Doubts)
+    expected: dict[LearnedAs, Expected] = field(default_factory=dict)
+    callback_base_url: str | None = None
     random: Callable[[], float] = field(default=random.random)
 
     def owned_by(self, owner: Owner) -> Context:

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from runware_jobs.client import RunwareError, file_to_data_uri
 from runware_jobs.client.files import encode_local_files
 from runware_jobs.client.services.registry import bundled_registry, resolve_task_type
 from runware_jobs.core.addresses import AddressRefused, check_url
 from runware_jobs.core.identity import new_job_id
-from runware_jobs.core.inputs import extract_inputs
+from runware_jobs.core.inputs import LARGE_BYTES, REFERENCE, extract_inputs, inputs_of
 from runware_jobs.core.request import NewJob, Options, make_job, refuse_deep
-from runware_jobs.core.states import Kind
+from runware_jobs.core.states import SCHEDULED, JobState, Kind
+from runware_jobs.core.views import moment
 from runware_jobs.errors import InvalidJob
-from runware_jobs.store.enqueue import Enqueued, enqueue
+from runware_jobs.store.enqueue import Enqueued, enqueue, find_account
 from runware_jobs.store.inputs import put_inputs
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
     from runware_jobs.core.inputs import NewInput
     from runware_jobs.store.plans import Rows, Statement
+
+
+_NUMBERS: Final = frozenset({int, float, bool, type(None)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +63,23 @@ def ask(
     """
     if not isinstance(params, dict):
         raise InvalidJob("params must be a dict of the platform's parameters", parameter="params")
-    refuse_deep(params)
-    filled = _with_task_type(kind, params)
-    filled = _read_paths(filled, allowed=reads_files)
-    if reads_strings:
-        filled = encode_local_files(filled, encode=file_to_data_uri)
-    filled, inputs = extract_inputs(filled)
+    inputs: Sequence[NewInput] = ()
+    if _is_plain(params) and not reads_strings:
+        filled = _with_task_type(kind, params)
+    else:
+        refuse_deep(params)
+        filled = _with_task_type(kind, params)
+        filled = _read_paths(filled, allowed=reads_files)
+        if reads_strings:
+            filled = encode_local_files(filled, encode=file_to_data_uri)
+        filled, inputs = extract_inputs(filled)
     if options.webhook_url is not None:
         try:
             check_url(options.webhook_url, allow_private=allow_private)
         except AddressRefused as error:
             raise InvalidJob(f"webhook_url: {error.message}", parameter="webhook_url") from error
-    return Asked(make_job(job_id or new_job_id(), kind, filled, options), inputs)
+    job = make_job(job_id or new_job_id(), kind, filled, options, inputs=inputs_of(inputs))
+    return Asked(job, inputs)
 
 
 def plan(
@@ -84,6 +93,8 @@ def plan(
     """Plan the writing of checked jobs: their media, then all rows in one statement."""
     inputs = {new.sha256: new for one in asked for new in one.inputs}
     if inputs:
+        # Two producers at once on a new database: an input must not wait for a job to make its account.
+        yield from find_account(base_url=base_url, fallback_url=fallback_url)
         yield from put_inputs(
             list(inputs.values()), tenant=tenant, base_url=base_url, fallback_url=fallback_url
         )
@@ -91,6 +102,53 @@ def plan(
         yield from enqueue(
             [one.job for one in asked], base_url=base_url, fallback_url=fallback_url, batch_id=batch_id
         )
+    )
+
+
+def new_view(asked: Asked, added: Enqueued, batch_id: UUID | None) -> dict[str, Any]:
+    """Show a job that was just written, without reading it back."""
+    job, options = asked.job, asked.job.options
+    return {
+        "id": str(job.id),
+        "kind": job.kind,
+        "state": SCHEDULED if options.delay_s > 0 else JobState.QUEUED,
+        "progress": None,
+        "params": job.params,
+        "results": [],
+        "failures": [],
+        "error": None,
+        "cost_usd": None,
+        "billing": "none",
+        "task_uuid": None,
+        "attempts": [],
+        "run": 1,
+        "tenant": options.tenant,
+        "lane": job.lane,
+        "model": job.model,
+        "priority": options.priority,
+        "batch_id": None if batch_id is None else str(batch_id),
+        "custom_id": options.custom_id,
+        "external_id": options.external_id,
+        "idempotency_key": options.idempotency_key,
+        "metadata": dict(options.metadata),
+        "tags": list(options.tags),
+        "webhook_url": options.webhook_url,
+        "max_attempts": options.max_attempts,
+        "run_at": moment(added.run_at),
+        "deadline_at": None,
+        "eta_at": None,
+        "queue_position": None,
+        "created_at": moment(added.created_at),
+        "submitted_at": None,
+        "finished_at": None,
+    }
+
+
+def _is_plain(params: Mapping[str, Any]) -> bool:
+    """Tell whether there is no media in params and nothing nested, as in most: it need not be looked for."""
+    return REFERENCE not in params and all(
+        type(value) in _NUMBERS or (type(value) is str and len(value) < LARGE_BYTES)
+        for value in params.values()
     )
 
 

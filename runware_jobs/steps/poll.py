@@ -16,7 +16,7 @@ from runware_jobs.core.states import AttemptState
 
 from .announce import announce_progress
 from .record import ended, record
-from .settle import settle
+from .settle import give_up, settle
 from .words import item_error, poll_answer
 
 if TYPE_CHECKING:
@@ -31,32 +31,39 @@ if TYPE_CHECKING:
 
 
 async def poll(context: Context, watches: Sequence[Watch]) -> list[Watch]:
-    """Ask about these attempts; give those to follow further, each with its next due time."""
+    """Ask about these attempts; give those to follow further, each with its next due time.
+
+    They go out in the one request that the caller has a turn for.
+    """
     if not watches:
         return []
     by_task = {str(watch.task_uuid): watch for watch in watches}
-    outcomes = await context.client.poll_many(list(by_task))
+    outcomes = await context.client.poll_many(list(by_task), before_more=context.pace.turn)
+    context.doubts.hear(outcomes.values())
     news: dict[UUID, Answer] = {}
     unseen_s = {watch.task_uuid: watch.look() for watch in watches}
     unknown: list[Watch] = []
+    known: list[Watch] = []
     for task, outcome in outcomes.items():
         watch = by_task[task]
         match outcome:
             case Polled():
-                watch.missing_since = None
+                is_back, watch.missing_since = watch.missing_since is not None, None
                 answer = poll_answer(outcome)
                 if answer is not None and (
-                    watch.is_news(answer.items, len(answer.errors)) or watch.is_unclear
+                    watch.is_news(answer.items, len(answer.errors)) or watch.is_unclear or is_back
                 ):
                     news[watch.task_uuid] = answer
-                watch.put_off(context)
+                known.append(watch)
+                watch.put_off(context, together=len(watches))
             case Missing():
                 watch.missing_since = watch.missing_since or time.monotonic()
-                watch.put_off(context)
+                watch.put_off(context, together=len(watches))
                 unknown.append(watch)
             case NoAnswer(retry_after_s=retry_after_s):
-                watch.put_off(context, at_least_s=retry_after_s or 0.0)
+                watch.put_off(context, together=len(watches), at_least_s=retry_after_s or 0.0)
     gone = await _record(context, news, by_task, unseen_s) | await settle(context, unknown)
+    gone |= await give_up(context, [watch for watch in known if watch.task_uuid not in gone])
     return [watch for watch in watches if watch.task_uuid not in gone]
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from runware_jobs.core.events import EventType
-from runware_jobs.store import batches, jobs, processes
+from runware_jobs.store import batches, deadlines, processes
 from runware_jobs.store.database import ensure_event_partitions
 from runware_jobs.store.moves import announce
 
@@ -52,7 +52,7 @@ async def catch_up(context: Context) -> list[Watch]:
 async def pass_deadlines(context: Context) -> int:
     """Fail jobs that are too late; their attempts are followed to their end all the same."""
     async with context.engine.begin() as connection:
-        late = await jobs.fail_late_jobs(connection, limit=_LATE_AT_ONCE)
+        late = await deadlines.fail_late_jobs(connection, limit=_LATE_AT_ONCE)
         await announce(
             connection,
             [

@@ -4,147 +4,174 @@ For an unclear attempt, in this order, each step recorded on it: a grace, becaus
 fresh task may not be visible yet; `getResponse` (the poll that brought it here);
 the archive; and only when both answered and both said unknown, one resend with the
 same UUID. An error while asking is no answer. What stays unknown for too long ends
-as lost, `billing: unclear`, for a person to decide (DESIGN 4).
+as lost, `billing: unclear`, for a person to decide (DESIGN 4, decision 0011).
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
 
-from runware_jobs.client import RunwareError
-from runware_jobs.core.answers import Answer
-from runware_jobs.core.decisions import after_answer, after_loss, after_send, note_settlement
+from runware_jobs.core.decisions import SendOutcome, Sent, after_loss, after_send
 from runware_jobs.core.moves import Move
+from runware_jobs.core.settling import after_doubt, next_doubt_s, stuck_after_s
 from runware_jobs.core.states import AttemptState
+from runware_jobs.store import pauses
 from runware_jobs.store.jobs import read_sent
 
+from .ask_archive import ask_archive_about
 from .record import ended, record
-from .tasks import make_task
+from .tasks import make_tasks
+from .window import SendWindow
 from .words import item_error, send_outcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from uuid import UUID
 
-    from runware_jobs.core.decisions import SendOutcome
+    from runware_jobs.core.answers import Answer
     from runware_jobs.core.moves import LiveAttempt
 
     from .context import Context
     from .watch import Watch
 
-# How many archive questions are on the wire at once: there is no grouped form of them.
-_ARCHIVE_CONCURRENCY = 8
+# Archive questions of one round: they have no grouped form, and the polls of those that
+# came along wait for the round.
+_AT_ONCE: Final = 32
+# A task that was just accepted may not be shown yet, or only once it has begun.
+_YOUNG_S: Final = 30.0
+_STUCK: Final = "The platform has said for too long that it works on this task; it may have been billed."
 
 
 async def settle(context: Context, watches: Sequence[Watch]) -> set[UUID]:
     """Go on with attempts whose last poll said unknown; give those that are done with."""
-    doubtful = [watch for watch in watches if watch.is_unclear or _is_overdue(context, watch)]
+    now = time.monotonic()
+    due = sorted((watch for watch in watches if _is_due(context, watch, now)), key=lambda one: one.doubt_at)
+    doubtful = {watch.task_uuid: watch for watch in due[:_AT_ONCE]}
     if not doubtful:
         return set()
-    gate = asyncio.Semaphore(_ARCHIVE_CONCURRENCY)
-    archived = await asyncio.gather(*(_ask_archive(context, watch, gate) for watch in doubtful))
-    answers = {
-        watch.task_uuid: answer
-        for watch, answer in zip(doubtful, archived, strict=True)
-        if answer is not None
-    }
-    by_task = {watch.task_uuid: watch for watch in doubtful}
-    to_resend: list[UUID] = []
+    for watch in doubtful.values():
+        unknown_s = now - (now if watch.missing_since is None else watch.missing_since)
+        watch.doubt_at = now + next_doubt_s(unknown_s, minimum_s=context.tempo.poll_min_interval_s)
+    archived = await ask_archive_about(context, list(doubtful))
+    # Waited for before the window opens, or that would be over when the turn comes.
+    turn = await context.pace.turn() if _may_send(doubtful, archived) else None
+    window = SendWindow(context.tempo.send_window_s)
+    async with context.engine.connect() as connection:
+        # Looked at after the window was opened: whoever pauses later has this promise,
+        # that nothing leaves after the window's length from then.
+        is_open = await pauses.is_open(connection, context.owner.account_id)
+    marked: set[UUID] = set()
 
     def decide(live: LiveAttempt) -> Move:
-        answer = answers[live.task_uuid]
-        if _is_proof(live, answer):
-            move = after_answer(live, answer, classify=item_error, random=context.random())
-            if not move.changes_nothing:
-                return move
-        elif live.state is AttemptState.UNCLEAR and _may_resend(context, live):
-            to_resend.append(live.task_uuid)
-            return note_settlement(live, "archive", "unknown", resent=True)
-        if _is_overdue(context, by_task[live.task_uuid]):
-            return after_loss(live, "The platform does not know this task any more; it may have been billed.")
-        return Move(live=live)
+        task = live.task_uuid
+        if task in marked and live.was_resent:
+            return Move(live=live)  # done twice, because the answer to the commit was lost
+        move = after_doubt(
+            live,
+            archived[task],
+            context.tempo.patience,
+            account_is_open=is_open,
+            late_s=_late_s(context, doubtful[task]),
+            classify=item_error,
+            random=context.random(),
+        )
+        if move.resent:
+            marked.add(task)
+        return move
 
-    moves = await record(context, answers, decide)
-    decided = list(moves)
-    gone = ended(moves, list(answers))
-    for task in decided:
-        if moves[task].attempt_to is AttemptState.ACCEPTED:
-            by_task[task].state = AttemptState.ACCEPTED
-    if to_resend:
-        gone |= await _resend(context, {task: by_task[task] for task in to_resend})
+    moves = await record(context, doubtful, decide)
+    _remember(doubtful, moves)
+    gone = ended(moves, list(doubtful))
+    to_send = {task: doubtful[task] for task in marked if task in moves and _is_marked(moves[task])}
+    if to_send:
+        return gone | await _resend(context, to_send, window)
+    if turn is not None:
+        context.pace.give_back(turn)
     return gone
 
 
-def _is_proof(live: LiveAttempt, answer: Answer) -> bool:
-    """Tell whether what the archive has is about the send in question."""
-    if live.was_resent:
-        # A rejected duplicate overwrites what was there (PROTOCOL 6.2).
-        return False
-    if answer.items:
-        return True
-    # An error alone may be the one that handed this attempt back before (429): taken
-    # for the end of the later send, it would license a second task beside the first.
-    return bool(answer.errors) and live.times_busy == 0
+async def give_up(context: Context, watches: Sequence[Watch]) -> set[UUID]:
+    """End attempts of which the platform has said for too long that they go on; give those.
 
-
-def _is_overdue(context: Context, watch: Watch) -> bool:
-    since = watch.missing_since
-    return since is not None and time.monotonic() - since > context.tempo.lost_after_s
-
-
-def _may_resend(context: Context, live: LiveAttempt) -> bool:
-    tempo = context.tempo
-    return (
-        tempo.resends and not live.was_resent and live.carries_job and live.age_s < tempo.reconcile_max_age_s
-    )
-
-
-async def _ask_archive(context: Context, watch: Watch, gate: asyncio.Semaphore) -> Answer | None:
-    """Ask the archive; an empty answer means that it does not know, None that it did not answer."""
-    async with gate:
-        try:
-            details = await context.client.get_task_details({"taskUUID": str(watch.task_uuid)})
-        except RunwareError as error:
-            return Answer() if error.code == "notFound" else None
-    return _read_details(details)
-
-
-def _read_details(details: Any) -> Answer:
-    """Read the archived envelope: `{"response": {"data": [...]}}` or `{"errors": [...]}` (PROTOCOL 6.2)."""
-    entry = details[0] if isinstance(details, list) and details else details
-    response = entry.get("response") if isinstance(entry, dict) else None
-    if not isinstance(response, dict):
-        return Answer()
-    items = tuple(item for item in response.get("data") or () if isinstance(item, dict))
-    errors = tuple(
-        item_error({"error": error}) for error in response.get("errors") or () if isinstance(error, dict)
-    )
-    return Answer(items, errors)
-
-
-async def _resend(context: Context, watches: Mapping[UUID, Watch]) -> set[UUID]:
-    """Send once more under the same UUIDs; the mark that says so is committed already."""
-    send_before = time.time() + context.tempo.send_window_s
-    async with context.engine.connect() as connection:
-        made = [
-            await make_task(connection, account_id=context.owner.account_id, **sent)
-            for sent in await read_sent(connection, watches)
-        ]
-    tasks = [task for task in made if task is not None]
-    outcomes = await context.client.submit_many(tasks, send_before=send_before)
-    answers: dict[UUID, SendOutcome] = {
-        watch.task_uuid: send_outcome(outcomes[str(watch.task_uuid)])
-        for watch in watches.values()
-        if str(watch.task_uuid) in outcomes
+    `watches` are those whose last poll was answered so.
+    """
+    now = time.monotonic()
+    old = {
+        watch.task_uuid: watch
+        for watch in watches
+        if now >= watch.doubt_at and now - watch.sent_at >= _stuck_after_s(context, watch)
     }
+    if not old:
+        return set()
+    for watch in old.values():
+        watch.doubt_at = now + next_doubt_s(now - watch.sent_at, minimum_s=context.tempo.poll_min_interval_s)
+
+    def decide(live: LiveAttempt) -> Move:
+        waited_s = live.age_s if live.accepted_s is None else live.accepted_s
+        if waited_s < _stuck_after_s(context, old[live.task_uuid]):
+            return Move(live=live)
+        return after_loss(live, _STUCK, code="timeout")
+
+    return ended(await record(context, old, decide), list(old))
+
+
+def _may_send(watches: Mapping[UUID, Watch], archived: Mapping[UUID, Answer | None]) -> bool:
+    return any(
+        watch.is_unclear and answer is not None and not (answer.items or answer.is_known)
+        for watch, answer in zip(watches.values(), archived.values(), strict=True)
+    )
+
+
+def _is_due(context: Context, watch: Watch, now: float) -> bool:
+    if now < watch.doubt_at:
+        return False
+    if watch.is_unclear:
+        return True
+    # Unknown for a moment is nothing; for a while, its results may be in the archive only.
+    young_s = min(_YOUNG_S, context.tempo.patience.lost_after_s)
+    since = watch.missing_since
+    return (
+        since is not None
+        and now - since >= min(context.tempo.reconcile_grace_s, young_s)
+        and now - watch.sent_at >= young_s
+    )
+
+
+def _late_s(context: Context, watch: Watch) -> float | None:
+    expected = context.expected.get(watch.learned_as)
+    return None if expected is None else expected.late_s
+
+
+def _stuck_after_s(context: Context, watch: Watch) -> float:
+    return stuck_after_s(watch.lane, context.tempo.patience, _late_s(context, watch))
+
+
+def _is_marked(move: Move) -> bool:
+    return move.resent is True or move.live.was_resent
+
+
+def _remember(watches: Mapping[UUID, Watch], moves: Mapping[UUID, Move]) -> None:
+    for task, move in moves.items():
+        if move.attempt_to is AttemptState.ACCEPTED:
+            watches[task].state = AttemptState.ACCEPTED
+
+
+async def _resend(context: Context, watches: Mapping[UUID, Watch], window: SendWindow) -> set[UUID]:
+    """Send once more under the same UUIDs; the mark that says so is committed already."""
+    async with context.engine.connect() as connection:
+        sent = await read_sent(connection, watches)
+    made = await make_tasks(context, sent, is_resend=True)
+    outcomes = await context.client.submit_many(
+        made.tasks, send_before=window.send_before(), before_more=context.pace.turn
+    )
+    context.doubts.hear(outcomes.values())
+    answers: dict[UUID, SendOutcome] = dict.fromkeys(watches, SendOutcome(Sent.NOT_SENT)) | made.withheld
+    answers |= {UUID(task): send_outcome(outcome) for task, outcome in outcomes.items()}
 
     def decide(live: LiveAttempt) -> Move:
         return after_send(live, answers[live.task_uuid], classify=item_error, random=context.random())
 
     moves = await record(context, answers, decide)
-    for task, move in moves.items():
-        if move.attempt_to is AttemptState.ACCEPTED:
-            watches[task].state = AttemptState.ACCEPTED
-    return ended(moves, list(moves))
+    _remember(watches, moves)
+    return ended(moves, list(watches))

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 import structlog
 
-from runware_jobs.core.answers import JobError
-from runware_jobs.core.decisions import SendOutcome, Sent, after_send
+from runware_jobs.core.decisions import Sent, after_send
 from runware_jobs.store.claims import claim
 
+from .expecting import learn_of
 from .record import record
-from .tasks import make_task
+from .tasks import make_tasks
 from .watch import Watch, watch_sent
 from .words import item_error, send_outcome
 
@@ -32,10 +32,16 @@ if TYPE_CHECKING:
     from .context import Context
 
 _log = structlog.get_logger()
-# One job that cannot be sent must not keep those behind it in the queue.
-_NO_INPUT: Final = SendOutcome(
-    Sent.REFUSED, error=JobError("notFound", "An input of this job is no longer stored: enqueue it again.")
-)
+_STALE_S: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Jobs that are claimed and are to be sent in one request, before `send_before` (unix time)."""
+
+    claim: Claim
+    send_before: float
+    claimed_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,44 +49,32 @@ class Submitted:
     """What one submit did.
 
     `watches` are the attempts to follow; `again_in_s` None means: nothing more is
-    due until a wake; `blocked` is the account's own error, when it may send nothing.
+    due until a wake.
     """
 
     claimed: int = 0
     watches: tuple[Watch, ...] = ()
     again_in_s: float | None = None
-    blocked: JobError | None = None
 
 
 async def submit(context: Context) -> Submitted:
     """Send at most one group of due jobs. Killed at any point, nothing is lost or sent twice."""
+    group = await claim_group(context)
+    if group.claim.wants_turn:
+        group = await claim_group(context, turn=await context.pace.turn())
+    watches = await send_group(context, group) if group.claim.jobs else ()
+    return Submitted(claimed=len(group.claim.jobs), watches=watches, again_in_s=group.claim.again_in_s)
+
+
+async def claim_group(context: Context, *, turn: float | None = None) -> Group:
+    """Claim at most one group; the commit at the end fixes the task UUIDs.
+
+    `turn` is the one that the group is to leave with; without one it is paid with a
+    token, or nothing is claimed. A turn that nothing was claimed for is given back.
+    """
     send_before = time.time() + context.tempo.send_window_s
-    claimed, tasks = await _claim(context)
-    if not claimed.jobs:
-        return Submitted(again_in_s=claimed.again_in_s)
-    outcomes = await context.client.submit_many(tasks, send_before=send_before)
-    answers = {job.task_uuid: _NO_INPUT for job in claimed.jobs if str(job.task_uuid) not in outcomes}
-    answers |= {UUID(task): send_outcome(outcome) for task, outcome in outcomes.items()}
-
-    def decide(live: LiveAttempt) -> Move:
-        return after_send(live, answers[live.task_uuid], classify=item_error, random=context.random())
-
-    moves = await record(context, answers, decide)
-    _log.info(
-        "submitted",
-        jobs=len(claimed.jobs),
-        accepted=sum(1 for answer in answers.values() if answer.sent in {Sent.ACCEPTED, Sent.CONFLICT}),
-    )
-    return Submitted(
-        claimed=len(claimed.jobs),
-        watches=_watches(context, claimed.jobs, moves),
-        again_in_s=claimed.again_in_s,
-        blocked=next((answer.error for answer in answers.values() if answer.sent is Sent.BLOCKED), None),
-    )
-
-
-async def _claim(context: Context) -> tuple[Claim, list[dict[str, Any]]]:
-    """Claim and read what is to be sent; the commit at the end fixes the task UUIDs."""
+    if turn is None:
+        turn = context.pace.take()
     # Not repeated when the database drops: a claim whose commit was lost on the way
     # back may stand, and is settled as unclear by whoever finds it.
     async with context.engine.begin() as connection:
@@ -90,23 +84,42 @@ async def _claim(context: Context) -> tuple[Claim, list[dict[str, Any]]]:
             secret=context.secret,
             limit=context.tempo.submit_group_size,
             send_window_s=context.tempo.send_window_s,
+            has_turn=turn is not None,
         )
-        made = [
-            await make_task(
-                connection,
-                account_id=context.owner.account_id,
-                tenant=job.tenant,
-                task_uuid=job.task_uuid,
-                params=job.params,
-            )
-            for job in taken.jobs
-        ]
-        return taken, [task for task in made if task is not None]
+        await learn_of(context, connection, (job.learned_as for job in taken.jobs))
+    if turn is not None and not taken.jobs:
+        context.pace.give_back(turn)
+    return Group(taken, send_before, time.monotonic())
+
+
+async def send_group(context: Context, group: Group) -> tuple[Watch, ...]:
+    """Send what was claimed and record each outcome; give the attempts to follow."""
+    jobs = group.claim.jobs
+    made = await make_tasks(context, jobs)
+    if time.monotonic() - group.claimed_at > _STALE_S:
+        # Their inputs took a while: the turn that the claim was paid with has passed.
+        await context.pace.turn()
+    outcomes = await context.client.submit_many(
+        made.tasks, send_before=group.send_before, before_more=context.pace.turn
+    )
+    context.doubts.hear(outcomes.values())
+    answers = {UUID(task): send_outcome(outcome) for task, outcome in outcomes.items()} | made.withheld
+
+    def decide(live: LiveAttempt) -> Move:
+        return after_send(live, answers[live.task_uuid], classify=item_error, random=context.random())
+
+    moves = await record(context, answers, decide)
+    _log.info(
+        "submitted",
+        jobs=len(jobs),
+        accepted=sum(1 for answer in answers.values() if answer.sent in {Sent.ACCEPTED, Sent.CONFLICT}),
+    )
+    return _watches(context, jobs, moves)
 
 
 def _watches(context: Context, jobs: Sequence[Claimed], moves: dict[UUID, Move]) -> tuple[Watch, ...]:
     found = (
-        watch_sent(context, job.task_uuid, job.lane, moves[job.task_uuid], expected_s=job.expected_s)
+        watch_sent(context, job.task_uuid, job.lane, moves[job.task_uuid], learned_as=job.learned_as)
         for job in jobs
         if job.task_uuid in moves
     )

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from runware_jobs.core.schedule import first_poll_delay, next_poll_delay
+from runware_jobs.core.schedule import MAX_POLL_S, first_look, next_look
 from runware_jobs.core.states import AttemptState, Lane
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from runware_jobs.core.moves import Move
+    from runware_jobs.core.schedule import Look
+    from runware_jobs.store.estimates import LearnedAs
     from runware_jobs.store.processes import Adopted
 
     from .context import Context
@@ -26,15 +28,22 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, kw_only=True)
 class Watch:
-    """One followed attempt. Instants are of `time.monotonic`."""
+    """One followed attempt. Instants are of `time.monotonic`.
+
+    It is to be asked about at `due_at`, and with others from `ripe_at` on.
+    `learned_as` names what was learned of tasks like it.
+    """
 
     task_uuid: UUID
     lane: Lane
+    learned_as: LearnedAs
     state: AttemptState
     sent_at: float
-    due_at: float
+    ripe_at: float = 0.0
+    due_at: float = 0.0
     seen: object = None
     missing_since: float | None = None
+    doubt_at: float = 0.0  # when `settle` may go on with it
     looked_at: float | None = None
 
     @property
@@ -60,36 +69,58 @@ class Watch:
         """Take the next answer for news, because recording the last one did not work out."""
         self.seen = None
 
-    def put_off(self, context: Context, *, at_least_s: float = 0.0) -> None:
-        """Be due again when the lane's schedule says so."""
+    def put_off(self, context: Context, *, together: int = 1, at_least_s: float = 0.0) -> None:
+        """Be due again when the schedule says so; `together` tasks shared the last question."""
         now = time.monotonic()
-        delay = next_poll_delay(
+        look = next_look(
             self.lane,
-            now - self.sent_at,
-            minimum_s=context.tempo.poll_min_interval_s,
+            context.expected.get(self.learned_as),
+            waited_s=now - self.sent_at,
+            together=together,
+            minimum_s=self._minimum_s(context),
             random=context.random(),
         )
-        self.due_at = now + max(delay, at_least_s)
+        self._plan(look, now, at_least_s=at_least_s)
+
+    def wait_first(self, context: Context, *, at_least_s: float = 0.0) -> None:
+        """Be due for the first time when the schedule says so, or at once where that has passed."""
+        now = time.monotonic()
+        look = first_look(
+            self.lane,
+            context.expected.get(self.learned_as),
+            waited_s=now - self.sent_at,
+            minimum_s=self._minimum_s(context),
+            random=context.random(),
+        )
+        self._plan(look, now, at_least_s=at_least_s)
+
+    def _minimum_s(self, context: Context) -> float:
+        """Give the shortest pause; where the platform calls back, polls only catch what was lost."""
+        if context.callback_base_url is None or self.is_unclear:
+            return context.tempo.poll_min_interval_s
+        return max(context.tempo.poll_min_interval_s, MAX_POLL_S[self.lane])
+
+    def _plan(self, look: Look, now: float, *, at_least_s: float) -> None:
+        self.ripe_at = now + max(look.ripe_s, at_least_s)
+        self.due_at = now + max(look.due_s, at_least_s)
 
 
 def watch_sent(
-    context: Context, task_uuid: UUID, lane: Lane, move: Move, *, expected_s: float | None
+    context: Context, task_uuid: UUID, lane: Lane, move: Move, *, learned_as: LearnedAs
 ) -> Watch | None:
     """Follow an attempt that was just sent; None when its move ended it or gave it back."""
-    now = time.monotonic()
     # A transaction that was done twice finds its own work done: the attempt stands
     # where it was to go, and the second move says nothing of it.
     state = move.attempt_to or move.live.state
-    match state:
-        case AttemptState.ACCEPTED:
-            delay = first_poll_delay(
-                lane, expected_s, minimum_s=context.tempo.poll_min_interval_s, random=context.random()
-            )
-        case AttemptState.UNCLEAR:
-            delay = context.tempo.reconcile_grace_s
-        case _:
-            return None
-    return Watch(task_uuid=task_uuid, lane=lane, state=state, sent_at=now, due_at=now + delay)
+    if state not in {AttemptState.ACCEPTED, AttemptState.UNCLEAR}:
+        return None
+    now = time.monotonic()
+    watch = Watch(task_uuid=task_uuid, lane=lane, learned_as=learned_as, state=state, sent_at=now)
+    if state is AttemptState.ACCEPTED:
+        watch.wait_first(context)
+    else:
+        watch.ripe_at = watch.due_at = now + context.tempo.reconcile_grace_s
+    return watch
 
 
 def watch_adopted(context: Context, adopted: Adopted) -> Watch:
@@ -97,10 +128,13 @@ def watch_adopted(context: Context, adopted: Adopted) -> Watch:
     now = time.monotonic()
     unclear = adopted.state is AttemptState.UNCLEAR
     grace = max(0.0, context.tempo.reconcile_grace_s - adopted.age_s) if unclear else 0.0
+    due_at = now + grace + 0.2 * context.random()
     return Watch(
         task_uuid=adopted.task_uuid,
         lane=adopted.lane,
+        learned_as=adopted.learned_as,
         state=adopted.state,
         sent_at=now - (adopted.age_s if unclear else adopted.accepted_s or 0.0),
-        due_at=now + grace + 0.2 * context.random(),
+        ripe_at=due_at,
+        due_at=due_at,
     )

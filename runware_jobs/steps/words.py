@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, assert_never
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from runware_jobs.client import (
     Accepted,
@@ -16,15 +17,17 @@ from runware_jobs.client import (
     Refused,
     Unclear,
 )
-from runware_jobs.client.errors import error_from_wire
+from runware_jobs.client.error_codes import CONFLICT_RAW_CODE
+from runware_jobs.client.errors import error_from_wire, raw_code_of
+from runware_jobs.client.running.utilities import upload_error
 from runware_jobs.core.answers import Answer, JobError, storable
 from runware_jobs.core.decisions import SendOutcome, Sent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from runware_jobs.client import RunwareError
     from runware_jobs.client.outcomes import PollOutcome, SubmitOutcome
+
+UNKNOWN_TASK_RAW_CODES: Final = frozenset({"taskNotFound", "taskExpired", "taskFailedOrNotFound"})
 
 
 def send_outcome(outcome: SubmitOutcome) -> SendOutcome:  # noqa: PLR0911  one return per row of the table
@@ -71,7 +74,27 @@ def job_error(error: RunwareError) -> JobError:
     )
 
 
+def is_unknown_task(told: RunwareError | Mapping[str, Any]) -> bool:
+    """Tell whether the platform itself says that it does not know a task.
+
+    By its own identifier: an HTTP 404 of a gateway in between is classed alike.
+    """
+    return _raw_code(told) in UNKNOWN_TASK_RAW_CODES
+
+
+def is_conflict(told: RunwareError | Mapping[str, Any]) -> bool:
+    """Tell whether a task UUID was refused because a task has it already."""
+    return _raw_code(told) == CONFLICT_RAW_CODE
+
+
+def _raw_code(told: RunwareError | Mapping[str, Any]) -> object:
+    return told.get("code") if isinstance(told, Mapping) else raw_code_of(told)
+
+
 def item_error(item: Mapping[str, Any]) -> JobError:
-    """Name the error of a failed item (PROTOCOL 3.3, form B)."""
+    """Name the error of a failed item (PROTOCOL 3.3, form B), or of an upload's failed phase (6.3)."""
+    failed_phase = None if "error" in item or "code" in item else upload_error(dict(item))
+    if failed_phase is not None:
+        return job_error(failed_phase)
     details = item.get("error")
     return job_error(error_from_wire(details if isinstance(details, dict) else item))

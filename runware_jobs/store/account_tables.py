@@ -122,7 +122,6 @@ bucket = Table(
     Column("pause_reason", Text),
     when("paused_at"),
     count("in_flight"),
-    Column("max_in_flight", Integer),
     when("last_served_at"),
     when("created_at", nullable=False),
     UniqueConstraint(
@@ -162,7 +161,7 @@ flow = Table(
     Column("state", Text, nullable=False, server_default=text("'open'")),
     Column("pause_reason", Text),
     when("paused_at"),
-    # When one job may go out to see whether the model works again; NULL: paused by hand.
+    # When one job may go out to see whether the model works again; NULL when paused by hand.
     when("probe_at"),
     # Provider errors in a row, and pauses in a row that their probes did not end.
     count("failures"),

@@ -69,30 +69,6 @@ async def read_accounts(connection: AsyncConnection) -> list[dict[str, Any]]:
     return [dict(row) for row in rows.mappings()]
 
 
-async def pause_account(connection: AsyncConnection, account_id: int, *, reason: str) -> bool:
-    """Stop every claim of this account; False when it was paused already."""
-    row = await connection.execute(
-        text(
-            f"UPDATE {SCHEMA}.account SET state = 'paused', pause_reason = :reason, paused_at = now()"
-            " WHERE id = :id AND state = 'open' RETURNING id"
-        ),
-        {"id": account_id, "reason": reason},
-    )
-    return row.first() is not None
-
-
-async def resume_account(connection: AsyncConnection, account_id: int) -> bool:
-    """Let claims go on; False when it was not paused."""
-    row = await connection.execute(
-        text(
-            f"UPDATE {SCHEMA}.account SET state = 'open', pause_reason = NULL, paused_at = NULL"
-            " WHERE id = :id AND state = 'paused' RETURNING id"
-        ),
-        {"id": account_id},
-    )
-    return row.first() is not None
-
-
 PRODUCERS_ACCOUNT: Final = f"""
 known_account AS (
     SELECT id FROM {SCHEMA}.account
@@ -138,7 +114,9 @@ _ACCOUNT_ID: Final = (
 )
 
 _ACCOUNTS: Final = f"""
-SELECT account.id, base_url, organisation, is_current, account.state, pause_reason, paused_at, in_flight,
+SELECT account.id, base_url, organisation, is_current, account.state, pause_reason, pause_kind,
+    CASE account.state WHEN 'paused' THEN paused_at END AS paused_at,
+    CASE account.state WHEN 'paused' THEN probe_at END AS probe_at, in_flight,
     max_in_flight, max_requests_per_s, daily_limit_usd, held_usd,
     CASE WHEN spend_day = CURRENT_DATE THEN spent_usd ELSE 0 END AS spent_today_usd,
     (SELECT count(*) FROM {SCHEMA}.job WHERE job.account_id = account.id AND job.state = 'queued') AS queued,

@@ -1,32 +1,39 @@
 """The claim: which queued jobs go out now, and their attempts, committed before a byte leaves.
 
-One claim locks the account's row, walks its open buckets (priority, then in
-turns, least recently served first, oldest job first), asks `core.money` what can
-be paid, and debits rate, in-flight and holds in the same transaction.
+One claim locks the account's row, lets `store.walk` say whose turn it is, asks
+`core.money` what can be paid, and debits rate, places and holds in the same transaction.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import text
 
 from runware_jobs.core.identity import task_uuid
-from runware_jobs.core.money import Purse, Request, admit
+from runware_jobs.core.limits import PROBE_PATIENCE_S, FlowState
+from runware_jobs.core.money import Purse, Purses, Request, admit
 from runware_jobs.core.states import AttemptState, JobState, Kind, Lane
-from runware_jobs.core.task_types import size_of
 
-from .estimates import LEARNED_AS
 from .plans import as_json
+from .rates import TOKENS
 from .tables import SCHEMA
+from .walk import CANDIDATES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from uuid import UUID
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from runware_jobs.core.money import Verdict
+
+    from .estimates import LearnedAs
     from .processes import Owner
+
+_LOOKS: Final = 8
+"""So often one claim looks past those who cannot pay, before it is content with what it has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,79 +48,144 @@ class Claimed:
     size: str
     tenant: str
     params: dict[str, Any]
-    expected_s: float | None
+    run: int
+    results_expected: int
+
+    @property
+    def learned_as(self) -> LearnedAs:
+        """Name what was learned of tasks like it."""
+        return self.model or self.params["taskType"], self.size
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a claim took, and when to come back when a limit cut it short (None: when woken)."""
+    """What a claim took, and when to come back when a limit cut it short (None: when woken).
+
+    `wants_turn`: nothing was taken, only because there was no token; come back with a turn.
+    """
 
     jobs: tuple[Claimed, ...] = ()
     again_in_s: float | None = None
+    wants_turn: bool = False
 
 
 async def claim(
-    connection: AsyncConnection, owner: Owner, *, secret: bytes, limit: int, send_window_s: float
+    connection: AsyncConnection,
+    owner: Owner,
+    *,
+    secret: bytes,
+    limit: int,
+    send_window_s: float,
+    has_turn: bool = False,
 ) -> Claim:
     """Take at most `limit` due jobs of the owner's account and commit to sending them.
 
     Nothing is sent here, and nothing is taken by a process whose lease has lapsed. The attempts are `sending`, owned, and fenced:
-    `send_before` lies `send_window_s` ahead on the database's clock.
+    `send_before` lies `send_window_s` ahead on the database's clock. The one request that
+    they go out in is paid here with a token, or was with the turn that the caller has.
     """
-    values: dict[str, Any] = {"account_id": owner.account_id, "owner_id": owner.id, "epoch": owner.epoch}
+    values: dict[str, Any] = {
+        "account_id": owner.account_id,
+        "owner_id": owner.id,
+        "epoch": owner.epoch,
+        "send_window_s": send_window_s,
+        "probe_patience_s": PROBE_PATIENCE_S,
+    }
     account = (await connection.execute(text(_ACCOUNT), values)).mappings().one()
     room = min(limit, account["max_in_flight"] - account["in_flight"])
     if account["state"] != "open" or room <= 0 or not account["has_lease"]:
         return Claim()
-    if account["tokens"] < 1:
-        return Claim(again_in_s=(1 - account["tokens"]) / account["max_requests_per_s"])
-    candidates = (
-        await connection.execute(text(_CANDIDATES), {"account_id": owner.account_id, "room": room})
-    ).mappings()
-    rows = {row["job_id"]: dict(row) for row in candidates}
-    if not rows:
-        return Claim()
-    purses = await _purses(connection, account, rows.values())
-    verdict = admit([_request(row) for row in rows.values()], purses)
-    for batch_id in verdict.exhausted_batches:
-        await connection.execute(text(_PAUSE_BATCH), {"batch_id": batch_id})
-    claimed = [_claimed(secret, rows[job_id]) for job_id in verdict.admitted]
-    if not claimed:
-        return Claim()
-    values |= {
-        "rows": as_json(
-            [
-                {
-                    "task_uuid": str(job.task_uuid),
-                    "job_id": str(job.job_id),
-                    "run": rows[job.job_id]["run"],
-                    "number": rows[job.job_id]["number"],
-                    "bucket_id": rows[job.job_id]["bucket_id"],
-                    "batch_id": str(rows[job.job_id]["batch_id"]) if rows[job.job_id]["batch_id"] else None,
-                    "size": job.size,
-                    "hold_usd": verdict.holds.get(job.job_id),
-                }
-                for job in claimed
-            ]
-        ),
-        "send_window_s": send_window_s,
-        "tokens": account["tokens"] - 1,
+    past = _Past()
+    if not has_turn and account["tokens"] < 1:
+        # It only looks whether there is anything to take: nobody waits for a turn that
+        # would then be lost to others.
+        return Claim(wants_turn=bool(await _candidates(connection, owner.account_id, 1, past)))
+    values |= {"tokens": None if has_turn else account["tokens"] - 1, "counted_at": account["counted_at"]}
+    brake = _brake(account)
+    taken: list[Claimed] = []
+    for _ in range(_LOOKS):
+        rows = await _candidates(connection, owner.account_id, room - len(taken), past)
+        if not rows:
+            break
+        purses = await _purses(connection, rows, brake)
+        verdict = admit([_request(row) for row in rows], purses)
+        await _pause_exhausted(connection, owner.account_id, verdict)
+        if verdict.admitted:
+            admitted = {row["job_id"]: row for row in rows}
+            taken += await _take(
+                connection, values, [admitted[one] for one in verdict.admitted], verdict, secret
+            )
+            values["tokens"] = None
+        # Whoever cannot pay now stands at the head of the turns until it can: look past.
+        if len(taken) >= room or not past.add(verdict):
+            break
+    return Claim(tuple(taken), again_in_s=0.0) if taken else Claim()
+
+
+@dataclass(slots=True)
+class _Past:
+    """Batches and tenants that this claim looks past."""
+
+    batches: set[UUID] = field(default_factory=set)
+    tenants: set[str] = field(default_factory=set)
+
+    def add(self, verdict: Verdict) -> bool:
+        """Look past whom the money kept back; False when there is nobody new."""
+        batches = verdict.short_batches | verdict.exhausted_batches
+        tenants = verdict.short_tenants | verdict.exhausted_tenants
+        is_new = not (batches <= self.batches and tenants <= self.tenants)
+        self.batches |= batches
+        self.tenants |= tenants
+        return is_new
+
+
+async def _candidates(
+    connection: AsyncConnection, account_id: int, room: int, past: _Past
+) -> list[dict[str, Any]]:
+    values = {
+        "account_id": account_id,
+        "room": room,
+        "short_batches": [str(batch_id) for batch_id in past.batches],
+        "short_tenants": list(past.tenants),
     }
-    taken = {row[0] for row in (await connection.execute(text(_TAKE), values)).all()}
-    return Claim(tuple(job for job in claimed if job.task_uuid in taken), again_in_s=0.0)
+    return [dict(row) for row in (await connection.execute(text(CANDIDATES), values)).mappings()]
 
 
-def _claimed(secret: bytes, row: dict[str, Any]) -> Claimed:
+async def _take(
+    connection: AsyncConnection,
+    values: dict[str, Any],
+    rows: Sequence[dict[str, Any]],
+    verdict: Verdict,
+    secret: bytes,
+) -> list[Claimed]:
+    claimed = {task_uuid(secret, row["job_id"], row["run"], row["number"]): row for row in rows}
+    items = [
+        {
+            "task_uuid": str(task),
+            "job_id": str(row["job_id"]),
+            "batch_id": str(row["batch_id"]) if row["batch_id"] else None,
+            "hold_usd": verdict.holds.get(row["job_id"]),
+            **{name: row[name] for name in ("run", "number", "bucket_id", "tenant", "lane", "model", "size")},
+        }
+        for task, row in claimed.items()
+    ]
+    taken = await connection.execute(text(_TAKE), {**values, "rows": as_json(items)})
+    mine = set(taken.scalars())
+    return [_claimed(task, row) for task, row in claimed.items() if task in mine]
+
+
+def _claimed(task: UUID, row: dict[str, Any]) -> Claimed:
     return Claimed(
         job_id=row["job_id"],
-        task_uuid=task_uuid(secret, row["job_id"], row["run"], row["number"]),
+        task_uuid=task,
         kind=Kind(row["kind"]),
         lane=Lane(row["lane"]),
         model=row["model"],
-        size=size_of(row["params"]),
+        size=row["size"],
         tenant=row["tenant"],
         params=row["params"],
-        expected_s=row["duration_s"],
+        run=row["run"],
+        results_expected=row["results_expected"],
     )
 
 
@@ -122,97 +194,108 @@ def _request(row: dict[str, Any]) -> Request:
     return Request(
         job_id=row["job_id"],
         batch_id=row["batch_id"],
+        tenant=row["tenant"],
         expected_usd=None if price is None else price * row["results_expected"],
     )
 
 
-async def _purses(
-    connection: AsyncConnection, account: Any, rows: Any
-) -> tuple[Purse | None, dict[UUID, Purse]]:
-    """Read what may still be spent: by the account today, and by each batch with a budget."""
-    daily = account["daily_limit_usd"]
-    brake = (
-        None
-        if daily is None
-        else Purse(
-            daily, account["spent_today_usd"], account["held_usd"], has_unpriced=account["has_unpriced"]
-        )
-    )
+def _brake(account: Any) -> Purse | None:
+    if account["daily_limit_usd"] is None:
+        return None
+    return Purse(account["daily_limit_usd"], account["spent_today_usd"], account["held_usd"])
+
+
+async def _purses(connection: AsyncConnection, rows: Sequence[dict[str, Any]], brake: Purse | None) -> Purses:
+    """Lock the batches and tenants of these rows, and read what each may still spend."""
     ids = sorted({str(row["batch_id"]) for row in rows if row["batch_id"] is not None})
-    if not ids:
-        return brake, {}
-    found = await connection.execute(text(_BATCHES), {"ids": ids})
-    return brake, {
-        row["id"]: Purse(
-            row["budget_usd"], row["spent_usd"], row["held_usd"], has_unpriced=row["has_unpriced"]
-        )
-        for row in found.mappings()
-    }
+    names = sorted({row["tenant"] for row in rows})
+    purses = Purses(brake)
+    for found in (await connection.execute(text(_PURSES), {"ids": ids, "names": names})).mappings():
+        if found["budget_usd"] is not None:
+            purse = Purse(found["budget_usd"], found["spent_usd"], found["held_usd"])
+            if found["batch_id"] is not None:
+                purses.batches[found["batch_id"]] = purse
+            else:
+                purses.tenants[found["tenant"]] = purse
+    if purses.are_limited() and any(row["price_usd"] is None for row in rows):
+        for out in (
+            await connection.execute(text(_UNPRICED), {"account_id": rows[0]["account_id"]})
+        ).mappings():
+            concerned = (
+                purses.brake if out["is_ours"] else None,
+                purses.batches.get(out["batch_id"]),
+                purses.tenants.get(out["tenant"]),
+            )
+            for one in concerned:
+                if one is not None:
+                    one.has_unpriced = True
+    return purses
+
+
+async def _pause_exhausted(connection: AsyncConnection, account_id: int, verdict: Verdict) -> None:
+    for ids, statement in (
+        (sorted(map(str, verdict.exhausted_batches)), _PAUSE_BATCHES),
+        (sorted(verdict.exhausted_tenants), _PAUSE_TENANTS),
+    ):
+        if ids:
+            await connection.execute(text(statement), {"ids": ids, "account_id": account_id})
 
 
 _ACCOUNT: Final = f"""
 SELECT state, in_flight, max_in_flight, max_requests_per_s, daily_limit_usd, held_usd,
-    CASE WHEN spend_day = CURRENT_DATE THEN spent_usd ELSE 0 END AS spent_today_usd,
-    -- A twentieth of a second's worth may be saved up, so that no window of two
-    -- seconds sees more than the rate allows and one request on top.
-    LEAST(1 + max_requests_per_s / 20,
-          tokens + max_requests_per_s * EXTRACT(EPOCH FROM clock_timestamp() - tokens_at)) AS tokens,
+    CASE WHEN spend_day >= CAST(clock_timestamp() AS date) THEN spent_usd ELSE 0 END AS spent_today_usd,
+    {TOKENS} AS tokens, clock_timestamp() AS counted_at,
     EXISTS (SELECT FROM {SCHEMA}.process WHERE id = :owner_id AND epoch = :epoch AND stopped_at IS NULL)
-        AS has_lease,
-    CASE WHEN daily_limit_usd IS NULL THEN false ELSE EXISTS (
-        SELECT FROM {SCHEMA}.attempt WHERE attempt.account_id = account.id AND hold_usd IS NULL
-            AND attempt.state NOT IN ('{AttemptState.PREPARED}', '{AttemptState.ENDED}')) END AS has_unpriced
+        AS has_lease
 -- NO KEY: an open transaction that has enqueued holds a key share of this row, and
 -- no claim waits for a caller.
 FROM {SCHEMA}.account WHERE id = :account_id FOR NO KEY UPDATE
 """
 
-_CANDIDATES: Final = f"""
-SELECT job.id AS job_id, job.kind, job.lane, job.model, job.tenant, job.params, job.run, job.bucket_id,
-    job.batch_id, job.results_expected, estimate.cost_usd AS price_usd,
-    estimate.duration_s,
-    job.attempts + CASE WHEN prepared.task_uuid IS NULL THEN 1 ELSE 0 END AS number
-FROM (
-    SELECT due.id, priority, turn, last_served_at FROM {SCHEMA}.bucket CROSS JOIN LATERAL (
-        SELECT id, row_number() OVER (ORDER BY run_at, id) AS turn FROM {SCHEMA}.job
-        WHERE bucket_id = bucket.id AND state = '{JobState.QUEUED}' AND run_at <= now()
-        ORDER BY run_at, id LIMIT :room) AS due
-    WHERE bucket.account_id = :account_id AND bucket.state = 'open'
-    ORDER BY priority DESC, turn, last_served_at NULLS FIRST LIMIT :room
-) AS picked
-JOIN {SCHEMA}.job ON job.id = picked.id
-LEFT JOIN {SCHEMA}.attempt AS prepared ON prepared.job_id = job.id AND prepared.run = job.run
-    AND prepared.state = '{AttemptState.PREPARED}'
-LEFT JOIN {SCHEMA}.estimate ON estimate.model = {LEARNED_AS} AND estimate.size = ''
-WHERE job.state = '{JobState.QUEUED}' AND (job.deadline_at IS NULL OR job.deadline_at > now())
-  AND (job.start_deadline_at IS NULL OR job.start_deadline_at > now() OR job.submitted_at IS NOT NULL)
-ORDER BY picked.priority DESC, turn, last_served_at NULLS FIRST
-FOR UPDATE OF job SKIP LOCKED
+# Batches before tenants, each in order, as in `store.counters`: accounts may share them.
+_PURSES: Final = f"""
+WITH batch AS (
+    SELECT id, budget_usd, spent_usd, held_usd FROM {SCHEMA}.batch WHERE id = ANY (CAST(:ids AS uuid[]))
+    ORDER BY id FOR NO KEY UPDATE
+),
+tenant AS (
+    SELECT name, budget_usd, spent_usd, held_usd FROM {SCHEMA}.tenant WHERE name = ANY (CAST(:names AS text[]))
+      AND (SELECT count(*) FROM batch) >= 0
+    ORDER BY name FOR NO KEY UPDATE
+)
+SELECT id AS batch_id, NULL AS tenant, budget_usd, spent_usd, held_usd FROM batch
+UNION ALL SELECT NULL, name, budget_usd, spent_usd, held_usd FROM tenant
 """
 
-_BATCHES: Final = f"""
-SELECT id, budget_usd, spent_usd, held_usd, EXISTS (
-    SELECT FROM {SCHEMA}.job JOIN {SCHEMA}.attempt ON attempt.job_id = job.id
-        -- One that was handed back is not out: counted, it would keep itself from going out again.
-        AND attempt.state NOT IN ('{AttemptState.PREPARED}', '{AttemptState.ENDED}')
-    WHERE job.batch_id = batch.id AND attempt.hold_usd IS NULL) AS has_unpriced
-FROM {SCHEMA}.batch WHERE id = ANY (CAST(:ids AS uuid[])) AND budget_usd IS NOT NULL ORDER BY id
-FOR NO KEY UPDATE
+# Of whom a job of unknown price is out. One that was handed back is not: counted, it
+# would keep itself from going out again.
+_UNPRICED: Final = f"""
+SELECT DISTINCT job.batch_id, job.tenant, attempt.account_id = :account_id AS is_ours
+FROM {SCHEMA}.attempt JOIN {SCHEMA}.job ON job.id = attempt.job_id
+WHERE attempt.state NOT IN ('{AttemptState.PREPARED}', '{AttemptState.ENDED}') AND attempt.hold_usd IS NULL
 """
 
-_PAUSE_BATCH: Final = f"""
+_PAUSE_BATCHES: Final = f"""
 WITH paused AS (
     UPDATE {SCHEMA}.batch SET state = 'paused', pause_reason = 'budget'
-    WHERE id = :batch_id AND state = 'open' RETURNING id)
+    WHERE id = ANY (CAST(:ids AS uuid[])) AND state = 'open')
 UPDATE {SCHEMA}.bucket SET state = 'paused', pause_reason = 'budget', paused_at = now()
-FROM paused WHERE bucket.batch_id = paused.id AND bucket.state = 'open'
+WHERE batch_id = ANY (CAST(:ids AS uuid[])) AND account_id = :account_id AND state = 'open'
+"""
+
+_PAUSE_TENANTS: Final = f"""
+WITH paused AS (
+    UPDATE {SCHEMA}.tenant SET state = 'paused', pause_reason = 'budget'
+    WHERE name = ANY (CAST(:ids AS text[])) AND state = 'open')
+UPDATE {SCHEMA}.bucket SET state = 'paused', pause_reason = 'budget', paused_at = now()
+WHERE tenant = ANY (CAST(:ids AS text[])) AND account_id = :account_id AND state = 'open'
 """
 
 _TAKE: Final = f"""
 WITH item AS (
     SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS item(
         task_uuid uuid, job_id uuid, run smallint, number smallint, bucket_id bigint, batch_id uuid,
-        size text, hold_usd numeric)
+        tenant text, lane text, model text, size text, hold_usd numeric)
 ),
 taken AS (
     INSERT INTO {SCHEMA}.attempt (task_uuid, job_id, run, number, account_id, state, owner_id, epoch, send_before,
@@ -224,7 +307,7 @@ taken AS (
         epoch = excluded.epoch, send_before = excluded.send_before, hold_usd = excluded.hold_usd,
         submitted_at = excluded.submitted_at
     WHERE attempt.state = '{AttemptState.PREPARED}'
-    RETURNING task_uuid, job_id, number, hold_usd
+    RETURNING attempt.task_uuid, attempt.job_id, attempt.number, attempt.hold_usd
 ),
 moved AS (
     UPDATE {SCHEMA}.job SET state = '{JobState.SUBMITTING}', attempts = taken.number
@@ -233,7 +316,8 @@ moved AS (
 account AS (
     UPDATE {SCHEMA}.account SET in_flight = in_flight + (SELECT count(*) FROM taken),
         held_usd = held_usd + COALESCE((SELECT sum(hold_usd) FROM taken), 0),
-        tokens = :tokens, tokens_at = clock_timestamp()
+        tokens = COALESCE(CAST(:tokens AS double precision), tokens),
+        tokens_at = CASE WHEN CAST(:tokens AS double precision) IS NULL THEN tokens_at ELSE :counted_at END
     WHERE id = :account_id
 ),
 bucket AS (
@@ -246,6 +330,21 @@ batch AS (
     FROM (SELECT batch_id, COALESCE(sum(taken.hold_usd), 0) AS usd FROM item JOIN taken USING (task_uuid)
           WHERE batch_id IS NOT NULL GROUP BY batch_id) AS held
     WHERE batch.id = held.batch_id AND held.usd > 0
+),
+tenant AS (
+    UPDATE {SCHEMA}.tenant SET held_usd = held_usd + held.usd
+    FROM (SELECT tenant, COALESCE(sum(taken.hold_usd), 0) AS usd FROM item JOIN taken USING (task_uuid)
+          GROUP BY tenant) AS held
+    WHERE tenant.name = held.tenant AND held.usd > 0
+),
+flow AS (
+    INSERT INTO {SCHEMA}.flow AS flow (account_id, lane, model, in_flight)
+    SELECT :account_id, lane, model, count(*) FROM item JOIN taken USING (task_uuid) GROUP BY lane, model
+    ON CONFLICT (account_id, lane, model) DO UPDATE SET in_flight = flow.in_flight + excluded.in_flight,
+        -- Of a paused model the walk gives its probe only.
+        state = CASE flow.state WHEN '{FlowState.PAUSED}' THEN '{FlowState.PROBING}' ELSE flow.state END,
+        probe_at = CASE flow.state WHEN '{FlowState.OPEN}' THEN flow.probe_at
+            ELSE clock_timestamp() + make_interval(secs => :probe_patience_s) END
 )
 SELECT task_uuid FROM taken
 """

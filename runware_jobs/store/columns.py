@@ -7,10 +7,20 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import CheckConstraint, Column, Integer, MetaData, Numeric, text
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 
+from runware_jobs.core.states import WAITING_FOR_INPUTS as _WAITING
+from runware_jobs.core.states import Inputs, JobState
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 SCHEMA: Final = "runware_jobs"
+
+_GO = ", ".join(f"'{state}'" for state in Inputs if state not in _WAITING)
+_WAIT = ", ".join(f"'{state}'" for state in Inputs if state in _WAITING)
+
+# Conditions of partial indexes of `job`: a query is served by one only when it repeats the words.
+CLAIMABLE: Final = f"state = '{JobState.QUEUED}' AND (inputs IS NULL OR inputs IN ({_GO}))"
+WAITING_FOR_INPUTS: Final = f"state = '{JobState.QUEUED}' AND inputs IN ({_WAIT})"
 
 metadata = MetaData(
     schema=SCHEMA,

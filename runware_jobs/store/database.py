@@ -11,7 +11,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -53,16 +53,40 @@ _OPTIONS: Final[dict[str, Any]] = {
     "hide_parameters": True,
 }
 
+# A server that has gone without a word is noticed in half a minute, not in two hours.
+_KEEPALIVES: Final = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4}
 
-def open_engine(database_url: str, *, pool_size: int) -> AsyncEngine:
-    """Open an engine with at most `pool_size` connections, none of them yet opened."""
-    return create_async_engine(
+
+def open_engine(
+    database_url: str, *, pool_size: int, longest_transaction_pause_s: float | None = None
+) -> AsyncEngine:
+    """Open an engine with at most `pool_size` connections, none of them yet opened.
+
+    `longest_transaction_pause_s`: a transaction in which nothing happens for so long is
+    ended by the server, and so is the wait for a lock; None leaves both to the server's
+    own settings. A worker that is stopped, or cut off, between two statements would else
+    keep its locks, and with them every other worker, for as long as it likes.
+    """
+    engine = create_async_engine(
         sync_url(database_url),
         pool_size=pool_size,
         max_overflow=0,
-        connect_args={"connect_timeout": 10, "application_name": "runware-jobs"},
+        connect_args={"connect_timeout": 10, "application_name": "runware-jobs", **_KEEPALIVES},
         **_OPTIONS,
     )
+    if longest_transaction_pause_s is not None:
+        limit_ms = max(1, int(longest_transaction_pause_s * 1000))
+
+        @event.listens_for(engine.sync_engine, "connect")
+        def _limit(connection: Any, _record: object) -> None:
+            # By SET, not by `options`: poolers refuse those at the start of a session.
+            cursor = connection.cursor()
+            cursor.execute(f"SET idle_in_transaction_session_timeout = {limit_ms}")
+            cursor.execute(f"SET lock_timeout = {limit_ms}")
+            cursor.close()
+            connection.commit()
+
+    return engine
 
 
 def _open_sync(database_url: str) -> Engine:

@@ -9,20 +9,22 @@ the same transaction (P4).
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import text
 
 from runware_jobs.core.events import DEFAULT_WEBHOOK_EVENTS, FINAL_EVENTS, EventType
 from runware_jobs.core.moves import LiveAttempt, Move
-from runware_jobs.core.states import AttemptState, Billing, JobState, Lane, OnPartial
+from runware_jobs.core.states import AttemptEnd, AttemptState, Billing, Inputs, JobState, Lane, OnPartial
 
+from .counters import release
 from .estimates import LEARN
 from .plans import as_json
 from .tables import SCHEMA
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from uuid import UUID
 
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -38,15 +40,26 @@ async def lock_owned(
     What is missing from the answer is not ours any more: stop quietly.
     """
     values = {"ids": [str(task) for task in task_uuids], "owner_id": owner.id, "epoch": owner.epoch}
-    where = "attempt.task_uuid = ANY (CAST(:ids AS uuid[])) AND owner_id = :owner_id AND epoch = :epoch"
+    where = (
+        f"attempt.state <> '{AttemptState.ENDED}' AND attempt.task_uuid = ANY (CAST(:ids AS uuid[]))"
+        " AND owner_id = :owner_id AND epoch = :epoch"
+    )
     return await _lock(connection, where, values)
+
+
+async def lock_lost(connection: AsyncConnection, task_uuids: Iterable[UUID]) -> dict[UUID, LiveAttempt]:
+    """Lock those of `task_uuids` that were given up as lost: nobody owns them, whoever asks may decide."""
+    where = f"attempt.outcome = '{AttemptEnd.LOST}' AND attempt.task_uuid = ANY (CAST(:ids AS uuid[]))"
+    return await _lock(connection, where, {"ids": [str(task) for task in task_uuids]})
 
 
 async def _lock(connection: AsyncConnection, where: str, values: dict[str, Any]) -> dict[UUID, LiveAttempt]:
     rows = (await connection.execute(text(_LOCK.format(where=where)), values)).mappings().all()
     # Read after the locks are held: what somebody else has recorded while we waited
-    # for them must count as known. Only an accepted task has results.
-    accepted = [str(row["task_uuid"]) for row in rows if row["state"] == AttemptState.ACCEPTED]
+    # for them must count as known. Only a task that was accepted has results.
+    accepted = [
+        str(row["task_uuid"]) for row in rows if row["state"] in {AttemptState.ACCEPTED, AttemptState.ENDED}
+    ]
     known = {}
     if accepted:
         found = await connection.execute(text(_KNOWN), {"ids": accepted})
@@ -75,10 +88,23 @@ def _live(row: Any, known: Any) -> LiveAttempt:
         times_busy=row["times_busy"],
         results_expected=row["results_expected"],
         on_partial=OnPartial(row["on_partial"]),
+        inputs=None if row["inputs"] is None else Inputs(row["inputs"]),
         known_keys=frozenset(known["keys"]) if known else frozenset(),
         known_successes=known["successes"] if known else 0,
         known_cost_usd=row["cost_usd"],
+        steps=tuple(row["settlement"]),
+        unknown_s=_unknown_s(row["settlement"], row["read_at"]),
+        resent_s=None if row["resent_s"] is None else float(row["resent_s"]),
+        is_late=row["is_late"],
     )
+
+
+def _unknown_s(steps: Sequence[Mapping[str, Any]], now: datetime) -> float | None:
+    """Read since when polls have not known a task: the first `unknown` after the last `known`."""
+    told = next((one for one in reversed(steps) if one["step"] == "getResponse"), None)
+    if told is None or told["answer"] != "unknown":
+        return None
+    return (now - datetime.fromisoformat(told["at"])).total_seconds()
 
 
 async def carry_out(connection: AsyncConnection, moves: Sequence[Move]) -> None:
@@ -93,8 +119,7 @@ async def carry_out(connection: AsyncConnection, moves: Sequence[Move]) -> None:
         await connection.execute(text(_RESULTS), {"results": as_json(results)})
     await connection.execute(text(_JOBS), {"moves": rows})
     await announce(connection, [row for move in moves for row in _event_rows(move)])
-    if any(move.attempt_to in _RELEASES for move in moves):
-        await connection.execute(text(_COUNTERS), {"moves": rows})
+    await release(connection, moves)
     if any(_is_sample(move) for move in moves):
         await connection.execute(text(_ESTIMATES), {"moves": rows})
 
@@ -117,11 +142,13 @@ async def announce(connection: AsyncConnection, events: Sequence[dict[str, Any]]
         )
 
 
-_RELEASES: Final = frozenset({AttemptState.ENDED, AttemptState.PREPARED})
-
-
 def _is_sample(move: Move) -> bool:
-    return move.attempt_to is AttemptState.ENDED and any(result.succeeded for result in move.results)
+    # How long a lost one took, nobody knows.
+    return (
+        move.attempt_to is AttemptState.ENDED
+        and not move.is_late_answer
+        and any(result.succeeded for result in move.results)
+    )
 
 
 def _row(move: Move) -> dict[str, Any]:
@@ -135,7 +162,7 @@ def _row(move: Move) -> dict[str, Any]:
         "attempt_to": move.attempt_to,
         "outcome": move.outcome,
         "attempt_error": move.attempt_error.to_json() if move.attempt_error else None,
-        "settlement": move.settlement,
+        "settlement": move.settlement or None,
         "resent": move.resent,
         "progress": move.progress,
         "cost_usd": cost,
@@ -147,6 +174,7 @@ def _row(move: Move) -> dict[str, Any]:
         "billing": move.billing,
         "delay_s": move.delay_s,
         "busy": move.busy,
+        "renews_inputs": move.renews_inputs,
         "unseen_s": move.unseen_s,
         "events": len(move.events),
         "is_sample": _is_sample(move),
@@ -182,13 +210,15 @@ def _event_rows(move: Move) -> Iterable[dict[str, Any]]:
 
 _LOCK: Final = f"""
 SELECT attempt.task_uuid, attempt.job_id, attempt.state, attempt.run, attempt.number, attempt.progress,
-    attempt.cost_usd, attempt.resent_at IS NOT NULL AS was_resent,
+    attempt.cost_usd, attempt.settlement, now() AS read_at, attempt.resent_at IS NOT NULL AS was_resent,
+    EXTRACT(EPOCH FROM now() - attempt.resent_at) AS resent_s,
     EXTRACT(EPOCH FROM now() - attempt.submitted_at) AS age_s,
     EXTRACT(EPOCH FROM now() - attempt.accepted_at) AS accepted_s,
     job.state AS job_state, job.run AS job_run, job.lane, job.model, job.params ->> 'taskType' AS task_type,
-    job.attempts, job.max_attempts, job.times_busy, job.results_expected, job.on_partial
+    job.attempts, job.max_attempts, job.times_busy, job.results_expected, job.on_partial,
+    job.inputs, COALESCE(job.deadline_at <= now(), false) AS is_late
 FROM {SCHEMA}.attempt JOIN {SCHEMA}.job ON job.id = attempt.job_id
-WHERE attempt.state <> '{AttemptState.ENDED}' AND {{where}}
+WHERE {{where}}
 ORDER BY job.id
 FOR UPDATE OF job, attempt
 """
@@ -204,7 +234,7 @@ WITH move AS (
         task_uuid uuid, job_id uuid, attempt_from text, attempt_to text, outcome text, attempt_error jsonb,
         settlement jsonb, resent boolean, progress smallint, cost_usd numeric, cost_added_usd numeric,
         job_from text, job_to text, job_error jsonb, carries_job boolean, billing text,
-        delay_s double precision, busy boolean, unseen_s double precision, events integer, is_sample boolean, results integer,
+        delay_s double precision, renews_inputs boolean, busy boolean, unseen_s double precision, events integer, is_sample boolean, results integer,
         successes integer)
 )
 """
@@ -217,11 +247,12 @@ UPDATE {SCHEMA}.attempt SET
     progress = COALESCE(move.progress, attempt.progress),
     cost_usd = COALESCE(move.cost_usd, attempt.cost_usd),
     settlement = attempt.settlement || CASE WHEN NULLIF(move.settlement, 'null') IS NULL THEN CAST('[]' AS jsonb)
-        ELSE jsonb_build_array(move.settlement || jsonb_build_object('at', now())) END,
+        ELSE (SELECT jsonb_agg(step || jsonb_build_object('at', now()) ORDER BY place)
+              FROM jsonb_array_elements(move.settlement) WITH ORDINALITY AS step(step, place)) END,
     resent_at = CASE move.resent WHEN true THEN now() WHEN false THEN NULL ELSE attempt.resent_at END,
     accepted_at = CASE WHEN move.attempt_to = '{AttemptState.ACCEPTED}' OR move.results > 0
         THEN COALESCE(attempt.accepted_at, now()) ELSE attempt.accepted_at END,
-    finished_at = CASE WHEN move.attempt_to = '{AttemptState.ENDED}' THEN now() END,
+    finished_at = CASE WHEN move.attempt_to = '{AttemptState.ENDED}' THEN COALESCE(attempt.finished_at, now()) END,
     owner_id = CASE WHEN move.attempt_to IN ('{AttemptState.ENDED}', '{AttemptState.PREPARED}') THEN NULL
         ELSE attempt.owner_id END,
     epoch = CASE WHEN move.attempt_to IN ('{AttemptState.ENDED}', '{AttemptState.PREPARED}') THEN NULL
@@ -242,6 +273,7 @@ _JOBS: Final = f"""{_MOVES}
 UPDATE {SCHEMA}.job SET
     state = COALESCE(move.job_to, job.state),
     seq = job.seq + move.events,
+    inputs = CASE WHEN move.renews_inputs THEN '{Inputs.RENEWING}' ELSE job.inputs END,
     error = CASE WHEN move.job_to IS NOT NULL THEN NULLIF(move.job_error, 'null') ELSE job.error END,
     progress = CASE WHEN move.carries_job THEN COALESCE(move.progress, job.progress) ELSE job.progress END,
     billing = CASE
@@ -296,40 +328,6 @@ UNION ALL
 SELECT 'archive', told.id, told.created_at, told.job_id, NULL, NULL FROM told
 WHERE told.type = :result_event
   AND EXISTS (SELECT FROM {SCHEMA}.process WHERE stopped_at IS NULL AND archives)
-"""
-
-# Whoever ends or gives back an attempt frees its places and settles its hold. Last
-# in the transaction, and the account before anything else, as a claim does: each
-# UPDATE waits for `locked`, because the order of CTEs is nobody's promise.
-_COUNTERS: Final = f"""{_MOVES},
-freed AS (
-    SELECT job.account_id, job.bucket_id, job.batch_id, move.cost_added_usd, attempt.hold_usd,
-        attempt.cost_usd
-    FROM move JOIN {SCHEMA}.attempt USING (task_uuid) JOIN {SCHEMA}.job ON job.id = move.job_id
-    WHERE move.attempt_to IN ('{AttemptState.ENDED}', '{AttemptState.PREPARED}')
-      AND move.attempt_from <> '{AttemptState.PREPARED}'
-),
-locked AS (
-    SELECT id FROM {SCHEMA}.account WHERE id IN (SELECT account_id FROM freed) ORDER BY id FOR NO KEY UPDATE
-),
-account AS (
-    UPDATE {SCHEMA}.account SET in_flight = GREATEST(0, in_flight - total.jobs),
-        held_usd = GREATEST(0, held_usd - total.held),
-        spent_usd = CASE WHEN spend_day = CURRENT_DATE THEN spent_usd ELSE 0 END + total.spent,
-        spend_day = CURRENT_DATE
-    FROM (SELECT account_id, count(*) AS jobs, COALESCE(sum(hold_usd), 0) AS held,
-              COALESCE(sum(cost_usd), 0) AS spent FROM freed GROUP BY account_id) AS total
-    WHERE account.id = total.account_id AND (SELECT count(*) FROM locked) > 0
-),
-bucket AS (
-    UPDATE {SCHEMA}.bucket SET in_flight = GREATEST(0, in_flight - total.jobs)
-    FROM (SELECT bucket_id, count(*) AS jobs FROM freed GROUP BY bucket_id) AS total
-    WHERE bucket.id = total.bucket_id AND (SELECT count(*) FROM locked) > 0
-)
-UPDATE {SCHEMA}.batch SET held_usd = GREATEST(0, held_usd - total.held), spent_usd = spent_usd + total.spent
-FROM (SELECT batch_id, COALESCE(sum(hold_usd), 0) AS held, COALESCE(sum(cost_usd), 0) AS spent FROM freed
-      WHERE batch_id IS NOT NULL GROUP BY batch_id) AS total
-WHERE batch.id = total.batch_id AND (total.held > 0 OR total.spent > 0) AND (SELECT count(*) FROM locked) > 0
 """
 
 _ESTIMATES: Final = f"{_MOVES}, {LEARN}"

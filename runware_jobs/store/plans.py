@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import orjson
 import psycopg
 from psycopg.rows import dict_row
 from sqlalchemy import Connection, text
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from runware_jobs.errors import InvalidJob
@@ -24,11 +25,13 @@ from runware_jobs.errors import InvalidJob
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
+    from sqlalchemy import Result, TextClause
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
     Rows = Sequence[Mapping[str, Any]]
 
 _T = TypeVar("_T")
+_DEADLOCK: Final = "40P01"
 _DIALECT: Final = PGDialect_psycopg()  # type: ignore[no-untyped-call]  # untyped upstream
 
 
@@ -53,8 +56,8 @@ async def run_async(connection: AsyncConnection | AsyncSession, plan: Generator[
             statement = plan.send(rows) if rows is not None else next(plan)
         except StopIteration as done:
             return done.value  # type: ignore[no-any-return]  # a generator's value is untyped at run time
-        result = await connection.execute(text(statement.sql), dict(statement.values))
-        rows = [dict(row) for row in result.mappings()] if result.returns_rows else []  # type: ignore[attr-defined]  # CursorResult at run time
+        result = await connection.execute(_text(statement.sql), dict(statement.values))
+        rows = _rows(result)
 
 
 def run_sync(connection: object, plan: Generator[Statement, Rows, _T]) -> _T:
@@ -75,8 +78,8 @@ def run_sync(connection: object, plan: Generator[Statement, Rows, _T]) -> _T:
 
 def _execute(connection: object, statement: Statement) -> Rows:
     if isinstance(connection, Session | Connection):
-        result = connection.execute(text(statement.sql), dict(statement.values))
-        return [dict(row) for row in result.mappings()] if result.returns_rows else []  # type: ignore[attr-defined]  # CursorResult at run time
+        result = connection.execute(_text(statement.sql), dict(statement.values))
+        return _rows(result)
     if isinstance(connection, psycopg.Connection):
         with connection.cursor(row_factory=dict_row) as cursor:
             cursor.execute(_for_psycopg(statement.sql), dict(statement.values))
@@ -85,6 +88,22 @@ def _execute(connection: object, statement: Statement) -> Rows:
         f"session must be a SQLAlchemy Session or Connection, or a psycopg Connection, not {type(connection).__name__}",
         parameter="session",
     )
+
+
+def _rows(result: Result[Any]) -> Rows:
+    # A row by name is a view of the row: of a thousand, no thousand dicts are made.
+    return cast("Rows", result.mappings().all()) if result.returns_rows else []  # type: ignore[attr-defined]  # CursorResult at run time
+
+
+def is_deadlock(error: BaseException) -> bool:
+    """Tell whether the server has rolled this transaction back because another waited for it in turn."""
+    return isinstance(error, OperationalError) and getattr(error.orig, "sqlstate", None) == _DEADLOCK
+
+
+@lru_cache(maxsize=64)
+def _text(sql: str) -> TextClause:
+    # Finding the parameters in a long statement costs as much as a round trip.
+    return text(sql)
 
 
 @lru_cache(maxsize=64)

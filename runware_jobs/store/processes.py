@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from runware_jobs.core.states import AttemptState, Lane
 
+from .estimates import LEARNED_AS
 from .tables import SCHEMA
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from .estimates import LearnedAs
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,7 @@ class Adopted:
 
     task_uuid: UUID
     lane: Lane
+    learned_as: LearnedAs
     state: AttemptState
     accepted_s: float | None
     age_s: float
@@ -76,24 +80,62 @@ async def register_again(connection: AsyncConnection, owner: Owner) -> Owner:
     return Owner(process_id, epoch, owner.account_id)
 
 
-async def heartbeat(connection: AsyncConnection, owner: Owner, *, clocks: int) -> bool | None:
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """What a process says of itself with its heartbeat."""
+
+    following: int = 0
+    poll_lag_s: float = 0.0
+
+
+_IDLE: Final = Pulse()
+
+
+async def heartbeat(
+    connection: AsyncConnection, owner: Owner, *, clocks: int, pulse: Pulse = _IDLE
+) -> bool | None:
     """Renew the lease; tell whether this process is one of the `clocks` that work.
 
     None: the lease had lapsed and others may have adopted everything. Nothing that
     this process remembers is its own; it must register anew.
     """
+    # Two that see the same free seat must not both sit down.
+    await connection.execute(
+        text("SELECT pg_advisory_xact_lock(:lock, CAST(:account_id % 2147483647 AS integer))"),
+        {"lock": _SEATS_LOCK, "account_id": owner.account_id},
+    )
     row = await connection.execute(
         text(
             f"""
             WITH seat AS (
                 SELECT count(*) < :clocks AS is_free FROM {SCHEMA}.process
                 WHERE account_id = :account_id AND is_clock AND stopped_at IS NULL AND id <> :id)
-            UPDATE {SCHEMA}.process SET heartbeat_at = clock_timestamp(), is_clock = is_clock OR seat.is_free
+            UPDATE {SCHEMA}.process SET heartbeat_at = clock_timestamp(), is_clock = is_clock OR seat.is_free,
+                following = :following, poll_lag_s = :poll_lag_s
             FROM seat WHERE id = :id AND epoch = :epoch AND stopped_at IS NULL RETURNING is_clock"""
         ),
-        {"id": owner.id, "epoch": owner.epoch, "account_id": owner.account_id, "clocks": clocks},
+        {
+            "id": owner.id,
+            "epoch": owner.epoch,
+            "account_id": owner.account_id,
+            "clocks": clocks,
+            "following": pulse.following,
+            "poll_lag_s": pulse.poll_lag_s,
+        },
     )
     return row.scalar_one_or_none()
+
+
+async def has_free_seat(connection: AsyncConnection, owner: Owner, *, clocks: int) -> bool:
+    """Tell whether fewer than `clocks` processes work for the owner's account; writes nothing."""
+    row = await connection.execute(
+        text(
+            f"SELECT count(*) < :clocks FROM {SCHEMA}.process"
+            " WHERE account_id = :account_id AND is_clock AND stopped_at IS NULL"
+        ),
+        {"account_id": owner.account_id, "clocks": clocks},
+    )
+    return bool(row.scalar_one())
 
 
 async def give_back(connection: AsyncConnection, owner: Owner) -> None:
@@ -124,9 +166,14 @@ async def adopt(connection: AsyncConnection, owner: Owner, *, lease_s: float, li
         "lease_s": lease_s,
         "limit": limit,
     }
-    await connection.execute(text(_LAPSE), values)
+    await lapse(connection, lease_s=lease_s)
     rows = await connection.execute(text(_ADOPT), values)
     return [_adopted(row) for row in rows.mappings()]
+
+
+async def lapse(connection: AsyncConnection, *, lease_s: float) -> None:
+    """End the leases whose heartbeat is older than `lease_s`: their attempts and seats are free."""
+    await connection.execute(text(_LAPSE), {"lease_s": lease_s})
 
 
 async def owned(connection: AsyncConnection, owner: Owner) -> list[Adopted]:
@@ -139,11 +186,14 @@ def _adopted(row: Any) -> Adopted:
     return Adopted(
         task_uuid=row["task_uuid"],
         lane=Lane(row["lane"]),
+        learned_as=(row["learned_as"], row["size"]),
         state=AttemptState(row["state"]),
         accepted_s=row["accepted_s"],
         age_s=row["age_s"],
     )
 
+
+_SEATS_LOCK: Final = 728_159_021
 
 _LAPSE: Final = f"""
 UPDATE {SCHEMA}.process SET epoch = epoch + 1, stopped_at = now(), is_clock = false
@@ -157,6 +207,8 @@ _ADOPT: Final = f"""
 WITH orphan AS (
     SELECT attempt.task_uuid FROM {SCHEMA}.attempt LEFT JOIN {SCHEMA}.process ON process.id = attempt.owner_id
     WHERE attempt.account_id = :account_id AND attempt.state NOT IN ('{AttemptState.PREPARED}', '{AttemptState.ENDED}')
+      -- Whoever has lost its own lease, perhaps a statement ago, takes over nothing.
+      AND EXISTS (SELECT FROM {SCHEMA}.process WHERE id = :owner_id AND epoch = :epoch AND stopped_at IS NULL)
       AND (attempt.owner_id IS NULL OR process.stopped_at IS NOT NULL
            OR (attempt.state = '{AttemptState.SENDING}'
                AND attempt.send_before < clock_timestamp() - make_interval(secs => :lease_s)))
@@ -170,13 +222,13 @@ UPDATE {SCHEMA}.attempt SET owner_id = :owner_id, epoch = :epoch,
         ELSE attempt.settlement END
 FROM orphan, {SCHEMA}.job
 WHERE attempt.task_uuid = orphan.task_uuid AND job.id = attempt.job_id
-RETURNING attempt.task_uuid, job.lane, attempt.state,
+RETURNING attempt.task_uuid, job.lane, attempt.state, {LEARNED_AS} AS learned_as, attempt.size,
     CAST(EXTRACT(EPOCH FROM now() - attempt.accepted_at) AS double precision) AS accepted_s,
     CAST(EXTRACT(EPOCH FROM now() - attempt.submitted_at) AS double precision) AS age_s
 """
 
 _OWNED: Final = f"""
-SELECT attempt.task_uuid, job.lane, attempt.state,
+SELECT attempt.task_uuid, job.lane, attempt.state, {LEARNED_AS} AS learned_as, attempt.size,
     CAST(EXTRACT(EPOCH FROM now() - attempt.accepted_at) AS double precision) AS accepted_s,
     CAST(EXTRACT(EPOCH FROM now() - attempt.submitted_at) AS double precision) AS age_s
 FROM {SCHEMA}.attempt JOIN {SCHEMA}.job ON job.id = attempt.job_id

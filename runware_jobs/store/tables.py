@@ -28,10 +28,20 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from runware_jobs.core.states import FINAL, AttemptEnd, AttemptState, Billing, JobState, Kind, Lane, OnPartial
+from runware_jobs.core.states import (
+    FINAL,
+    AttemptEnd,
+    AttemptState,
+    Billing,
+    Inputs,
+    JobState,
+    Kind,
+    Lane,
+    OnPartial,
+)
 
 from .account_tables import account, batch, bucket, estimate, flow, tenant
-from .columns import SCHEMA, count, metadata, money, one_of, when
+from .columns import CLAIMABLE, SCHEMA, WAITING_FOR_INPUTS, count, metadata, money, one_of, when
 from .event_tables import delivery, endpoint, event, outbox
 
 __all__ = [
@@ -122,6 +132,8 @@ job = Table(
     Column("results_expected", SmallInteger, nullable=False, server_default=text("1")),
     # What the producer asked for; a retry expects only those that are missing.
     Column("results_asked", SmallInteger, nullable=False, server_default=text("1")),
+    # Where its large inputs stand; NULL when it has none.
+    Column("inputs", Text),
     Column("on_partial", Text, nullable=False, server_default=text("'succeed'")),
     Column("progress", SmallInteger),
     Column("billing", Text, nullable=False, server_default=text("'none'")),
@@ -151,13 +163,21 @@ job = Table(
     one_of("lane", Lane),
     one_of("billing", Billing),
     one_of("on_partial", OnPartial),
+    one_of("inputs", Inputs),
     CheckConstraint("priority BETWEEN 0 AND 9", name="priority"),
     CheckConstraint("progress BETWEEN 0 AND 100", name="progress"),
     CheckConstraint("max_attempts BETWEEN 1 AND 100 AND run >= 1", name="counts"),
     CheckConstraint(f"(state IN ({_FINAL_SQL})) = (finished_at IS NOT NULL)", name="finished"),
     CheckConstraint("state <> 'failed' OR error IS NOT NULL", name="failed_says_why"),
-    # The claim takes the oldest due jobs of one bucket.
-    Index("job_claim_idx", "bucket_id", "run_at", "id", postgresql_where=text("state = 'queued'")),
+    # The claim takes the oldest due jobs of one bucket; those whose inputs it waits for are uploaded first.
+    Index("job_claim_idx", "bucket_id", "run_at", "id", postgresql_where=text(CLAIMABLE)),
+    Index("job_waiting_idx", "bucket_id", "run_at", "id", postgresql_where=text(WAITING_FOR_INPUTS)),
+    Index(  # which jobs refer to an input
+        "job_inputs_idx",
+        text("jsonb_path_query_array(params, '$.**.\"$input\"')"),
+        postgresql_using="gin",
+        postgresql_where=text("inputs IS NOT NULL"),
+    ),
     Index("job_tenant_idx", "tenant", "created_at", "id"),  # list of jobs, newest first
     Index("job_batch_idx", "batch_id", "state", postgresql_where=text("batch_id IS NOT NULL")),  # counts
     Index(
@@ -188,7 +208,8 @@ job = Table(
     Index(
         "job_start_deadline_idx",
         "account_id",
-        "start_deadline_at",
+        # On the account's own clock; see store/deadlines.py.
+        text("((start_deadline_at AT TIME ZONE 'UTC') - make_interval(secs => paused_before_s))"),
         postgresql_where=text("state = 'queued' AND submitted_at IS NULL AND start_deadline_at IS NOT NULL"),
     ),
     Index("job_finished_idx", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),  # prune
@@ -279,8 +300,10 @@ input_ = Table(
     Column("media_uuid", Text),
     when("uploaded_at"),
     when("expires_at"),
-    # How often it was sent: each time under another derived task UUID.
+    # Numbers its uploads: each has a derived task UUID, kept until its outcome is known.
     count("uploads"),
+    # Uploads in a row that the platform has ended with an error that may pass.
+    count("failures"),
     when("created_at", nullable=False),
     PrimaryKeyConstraint("account_id", "tenant", "sha256"),
     CheckConstraint("octet_length(sha256) = 32 AND size_bytes = octet_length(content)", name="content"),

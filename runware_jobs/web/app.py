@@ -13,7 +13,7 @@ from starlette.middleware import Middleware
 
 from runware_jobs.settings import Settings
 
-from . import batches, dashboard, events, health, jobs, webhooks
+from . import batches, callbacks, dashboard, events, health, jobs, webhooks
 from .access import AccessMiddleware
 from .limits import BodyLimitMiddleware
 from .parts import open_parts
@@ -62,7 +62,7 @@ def create_app(settings: Settings | None = None, *, heartbeat_s: float = _HEARTB
         responses={"4XX": _PROBLEM, "5XX": _PROBLEM},
     )
     app.state.parts = parts
-    for module in (jobs, events, batches, webhooks, health, dashboard):
+    for module in (jobs, events, batches, webhooks, callbacks, health, dashboard):
         app.include_router(module.router)
     return app
 

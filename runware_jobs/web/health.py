@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from runware_jobs.store.database import require_schema
 from runware_jobs.store.keys import Scope
-from runware_jobs.store.vitals import Vitals, read_vitals
+from runware_jobs.store.vitals import AccountVitals, Vitals, read_vitals
 
 from .access import Reader
 from .parts import WithParts
@@ -72,6 +72,17 @@ class _Gauges(Collector):
         yield _one("attempts_in_flight", "Tasks that the platform has, or may have.", in_flight)
         yield _one("attempts_unclear", "Tasks whose send had no clear answer.", vitals.attempts["unclear"])
         yield _one("oldest_queued_seconds", "How long the oldest due job has waited.", vitals.oldest_queued_s)
+        yield _one(
+            "oldest_unclear_seconds",
+            "How long ago the oldest task without a clear answer was sent.",
+            vitals.oldest_unclear_s,
+        )
+        yield _one(
+            "oldest_unpolled_seconds",
+            "How late the latest poll was, as of the workers' heartbeats.",
+            vitals.oldest_unpolled_s,
+        )
+        yield _one("attempts_followed", "Tasks that workers poll, as of their heartbeats.", vitals.following)
         outbox = vitals.outbox
         yield _by(
             "outbox_pending",
@@ -95,6 +106,12 @@ class _Gauges(Collector):
         yield _one(
             "heartbeat_age_seconds", "Age of the youngest worker's heartbeat; NaN without workers.", age_s
         )
+        oldest_s = float("nan") if vitals.oldest_heartbeat_s is None else vitals.oldest_heartbeat_s
+        yield _one(
+            "oldest_heartbeat_age_seconds",
+            "Age of the oldest worker's heartbeat; NaN without workers.",
+            oldest_s,
+        )
         yield _by(
             "accounts",
             "Accounts, by state.",
@@ -102,13 +119,46 @@ class _Gauges(Collector):
             {"open": vitals.open_accounts, "paused": vitals.paused_accounts},
         )
         yield _one("spent_today_dollars", "What all accounts have spent today.", vitals.spent_today_usd)
+        yield from _accounts(vitals.accounts)
+
+
+def _accounts(accounts: Mapping[str, AccountVitals]) -> Iterator[Metric]:
+    """Show each account against its limits, by its id; `runware-jobs account status` names them."""
+    for name, help_, values in (
+        (
+            "account_in_flight",
+            "Tasks that the account has out.",
+            {id_: one.in_flight for id_, one in accounts.items()},
+        ),
+        (
+            "account_in_flight_limit",
+            "Tasks that the account may have out.",
+            {id_: one.max_in_flight for id_, one in accounts.items()},
+        ),
+        (
+            "account_held_dollars",
+            "What tasks under way are held to cost.",
+            {id_: one.held_usd for id_, one in accounts.items()},
+        ),
+        (
+            "account_spent_today_dollars",
+            "What the account has spent today.",
+            {id_: one.spent_today_usd for id_, one in accounts.items()},
+        ),
+        (
+            "account_daily_limit_dollars",
+            "What the account may spend in a day, where that is limited.",
+            {id_: one.daily_limit_usd for id_, one in accounts.items() if one.daily_limit_usd is not None},
+        ),
+    ):
+        yield _by(name, help_, "account", values)
 
 
 def _one(name: str, help_: str, value: float) -> Metric:
     return GaugeMetricFamily(f"runware_jobs_{name}", help_, value=value)
 
 
-def _by(name: str, help_: str, label: str, values: Mapping[str, int]) -> Metric:
+def _by(name: str, help_: str, label: str, values: Mapping[str, float]) -> Metric:
     family = GaugeMetricFamily(f"runware_jobs_{name}", help_, labels=[label])
     for key, value in values.items():
         family.add_metric([key], value)

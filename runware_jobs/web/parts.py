@@ -11,6 +11,7 @@ from starlette.requests import Request  # noqa: TC002  FastAPI reads the annotat
 from runware_jobs.assembly import account_urls, find_services, vault_of
 from runware_jobs.jobs import wake_sender
 from runware_jobs.producer import Producer
+from runware_jobs.store.accounts import installation_secret
 from runware_jobs.store.database import open_engine
 from runware_jobs.wakes import Waker
 from runware_jobs.webhook_endpoints import WebhookEndpoints
@@ -27,6 +28,21 @@ if TYPE_CHECKING:
 _POOL_SIZE = 10
 
 
+class Installation:
+    """The secret that task UUIDs and callback addresses derive from: read once, it never changes."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._secret: bytes | None = None
+
+    async def secret(self) -> bytes:
+        """Give the secret."""
+        if self._secret is None:
+            async with self._engine.connect() as connection:
+                self._secret = await installation_secret(connection)
+        return self._secret
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """One process's parts. `heartbeat_s` is how often a silent live stream says that it is there."""
@@ -37,6 +53,7 @@ class Parts:
     producer: Producer
     endpoints: WebhookEndpoints
     live: LiveJobs
+    installation: Installation
     vitals: Remembered[Vitals]
     overviews: Remembered[dict[str, Any]]
     heartbeat_s: float
@@ -66,6 +83,7 @@ def open_parts(settings: Settings, *, heartbeat_s: float) -> Parts:
         producer=Producer(engine, base_url=base_url, fallback_url=fallback_url, vault=vault, wake=waker.wake),
         endpoints=WebhookEndpoints(engine, vault, allow_private=settings.allow_private_webhooks),
         live=LiveJobs(engine),
+        installation=Installation(engine),
         vitals=Remembered(),
         overviews=Remembered(),
         heartbeat_s=heartbeat_s,

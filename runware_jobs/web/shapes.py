@@ -36,6 +36,7 @@ class JobShown(BaseModel):
     run_at: str | None
     deadline_at: str | None
     eta_at: str | None
+    queue_position: int | None
     created_at: str | None
     submitted_at: str | None
     finished_at: str | None

@@ -1,21 +1,29 @@
 """The Celery app, configured at first use, and the life of a worker process.
 
-The loop is started after any fork: in each child of a prefork pool, in the one
-process of a threads or solo pool (where Celery sends no `worker_process_init`).
+The loop is started after any fork: in each child of a prefork pool, else in the one
+process there is, before its broker is reached: jobs do not wait for a broker.
+
+The first SIGTERM or SIGINT drains, within `STOPS_WITHIN_S` whatever hangs; the second,
+and SIGQUIT, stop at once. Celery's own handlers would wait for a silent broker, and
+cannot stop a threads pool at all.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 import structlog
-from celery import Celery, signals
+from billiard.process import active_children  # type: ignore[import-untyped]  # Celery's own
+from celery import Celery, bootsteps, signals
 from celery.exceptions import WorkerShutdown
+from celery.worker import state
 
-from runware_jobs.assembly import celery_broker, check_schema, find_services, require_key
+from runware_jobs.assembly import celery_broker, check_key, check_schema, find_services
 from runware_jobs.errors import RunwareJobsError, SettingsError
 from runware_jobs.logs import configure_logs
 from runware_jobs.settings import Settings
@@ -29,6 +37,8 @@ if TYPE_CHECKING:
 _log = structlog.get_logger()
 _THREADS: Final = 4
 _REFUSED_POOLS: Final = ("gevent", "eventlet")
+STOPS_WITHIN_S: Final = 6.0
+"""A drain may take this long, Celery's own part included; then the process ends all the same."""
 
 app = Celery("runware_jobs", include=["runware_jobs.worker.tasks"], set_as_current=False)
 
@@ -56,13 +66,16 @@ def _configuration() -> dict[str, Any]:
         "worker_redirect_stdouts": False,
         "worker_send_task_events": True,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
+        # For ever: jobs go on without a broker, and must not end with its hundredth refusal.
+        "broker_connection_max_retries": None,
     }
 
 
 class _Process:
-    """The loop of this process, if it has one."""
+    """The loop of this process, if it has one, and whether it was asked to end."""
 
     loop: WorkerLoop | None = None
+    is_ending = False
 
 
 def current_loop() -> WorkerLoop:
@@ -97,11 +110,11 @@ def _check(sender: Any, **_: Any) -> None:
     """Refuse to start what could not work, in one line."""
     configure_logs()
     pool = getattr(sender.pool_cls, "__module__", str(sender.pool_cls))
-    settings = Settings()
     try:
         _refuse_pool(pool)
+        settings = Settings()
         check_schema(find_services(settings))
-        require_key(settings)
+        check_key(settings)
     except RunwareJobsError as error:
         sys.stderr.write(f"Error: {error.message}\n")
         raise WorkerShutdown(1) from None
@@ -112,27 +125,90 @@ def _refuse_pool(module: str) -> None:
         raise SettingsError("gevent and eventlet pools cannot hold an asyncio loop: use -P threads")
 
 
-@signals.worker_ready.connect  # type: ignore[untyped-decorator]  # Celery is untyped
-def _started(sender: Any, **_: Any) -> None:
-    if "prefork" not in getattr(sender.pool.__class__, "__module__", ""):
-        _start()
+class _Begin(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery is untyped
+    """Begin between the pool and the consumer: all children are forked, and no broker was asked yet."""
+
+    requires: Final = {"celery.worker.components:Pool"}
+
+    def start(self, worker: Any) -> None:
+        """Take the signals from Celery, and start the loop where no child has it."""
+        _take_signals()
+        if "prefork" not in worker.pool.__class__.__module__:
+            _start()
 
 
-signals.worker_process_init.connect(_start)
+app.steps["worker"].add(_Begin)
+
+
+# A prefork pool is started for seconds: its first child works before `_Begin` comes.
+@signals.worker_before_create_process.connect  # type: ignore[untyped-decorator]  # Celery is untyped
+def _take_signals(**_: Any) -> None:
+    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGINT, _end)
+    signal.signal(signal.SIGQUIT, _end_now)
+
+
+@signals.worker_process_init.connect  # type: ignore[untyped-decorator]  # Celery is untyped
+def _start_child(**_: Any) -> None:
+    # A service manager signals the whole group. The parent's own way would let the
+    # child's requests be cut; this one drains, and the parent finds it ended.
+    signal.signal(signal.SIGTERM, _end_child)
+    _start()
+
+
 signals.worker_process_shutdown.connect(_stop)
 signals.worker_shutdown.connect(_stop)
 
 
-@signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]  # Celery is untyped
-def _drain(**_: Any) -> None:
-    """Begin at the signal, while Celery is still finishing its own tasks."""
+def _end(number: int, frame: Any) -> None:
+    """Drain at the first signal: our loop at once, beside Celery that finishes its own tasks."""
+    if _Process.is_ending:
+        _end_now(number, frame)
+    _Process.is_ending = True
+    # Not through the log: this may have interrupted somebody who holds its lock.
+    os.write(2, b"Draining: what is on the wire is finished. A second signal stops at once.\n")
+    signals.worker_shutting_down.send(sender=app, sig=signal.Signals(number).name, how="Warm", exitcode=0)
     if _Process.loop is not None:
         _Process.loop.drain()
+    state.should_stop = 0
+    last = threading.Timer(STOPS_WITHIN_S, _end_late)
+    last.daemon = True
+    last.start()
+
+
+def _end_late() -> None:
+    """End a process that something holds: a broker that is silent, a task that hangs."""
+    _log.warning("worker_held", after_s=STOPS_WITHIN_S)
+    _kill_children()
+    os._exit(0 if _Process.loop is None or _Process.loop.is_drained else 1)
+
+
+def _end_now(_number: int, _frame: Any) -> None:
+    """End without draining: the lease lapses, and others settle what was on the wire."""
+    _kill_children()
+    os._exit(1)
+
+
+def _end_child(_number: int, _frame: Any) -> None:
+    def end() -> None:
+        _stop()
+        os._exit(0)
+
+    threading.Thread(target=end, daemon=True).start()
+
+
+def _kill_children() -> None:
+    for child in active_children():
+        if child.pid is not None:
+            os.kill(child.pid, signal.SIGKILL)
 
 
 def _failed(error: Exception) -> None:
     """End a process whose loop cannot run: its lease lapses, others go on with its work."""
-    _log.critical("worker_failed", error=type(error).__name__, detail=str(error)[:300])
+    if isinstance(error, RunwareJobsError):
+        sys.stderr.write(f"Error: {error.message}\n")
+    else:
+        _log.critical("worker_failed", error=type(error).__name__, detail=str(error)[:300])
     os._exit(1)
 
 

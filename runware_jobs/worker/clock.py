@@ -4,25 +4,31 @@ Celery carries what is asked for now; this carries what is due: the heartbeat,
 polls, submits nobody woke us for, the outbox, deadlines, orphans. Each duty is a
 loop of its own that waits for its hint or its interval, survives a database or
 platform that is away, and stops between two rounds when the process drains.
+
+Of many processes of an account a few poll and submit, so that groups stay large;
+the others stand by until a seat is free.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from runware_jobs.steps.accounts import look_after_account
 from runware_jobs.steps.announce import announce
 from runware_jobs.steps.archive import archive
 from runware_jobs.steps.deliver import deliver
-from runware_jobs.steps.poll import poll
+from runware_jobs.steps.hints import take_hints
+from runware_jobs.steps.inputs import upload_inputs
+from runware_jobs.steps.recount import recount
 from runware_jobs.steps.rescue import adopt, catch_up, complete_batches, pass_deadlines, prepare_partitions
-from runware_jobs.steps.submit import submit
-from runware_jobs.store import accounts, processes
+from runware_jobs.store import processes
 
-from .following import Following
+from .polling import Polling
+from .submitting import Submitting
+from .waiting import pause
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -32,12 +38,19 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger()
 
-_SUBMIT_EVERY_S: Final = 1.0  # a lost wake costs this much
 _RESCUE_EVERY_S: Final = 1.0
+_ACCOUNT_EVERY_S: Final = 1.0
+_RECEIVER_DRAIN_S: Final = 2.0
+_GIVE_BACK_WITHIN_S: Final = 0.8  # the loop waits a second for what it cancels
 _OUTBOX_EVERY_S: Final = 1.0
+_INPUTS_EVERY_S: Final = 1.0
+_UPLOADS_AT_ONCE: Final = 2  # a slow one holds up as many others as this leaves
+_STAND_BY_EVERY_S: Final = 1.0
+_LEARN_EVERY_S: Final = 1.0
+_HINTS_EVERY_S: Final = 0.2
+_WITHOUT_CALLBACKS_S: Final = 3600.0
 _PARTITIONS_EVERY_S: Final = 6 * 3600.0
-_POLL_SLACK_S: Final = 0.1
-_POLLS_AT_ONCE: Final = 4
+_RECOUNT_EVERY_S: Final = 600.0  # what drifted costs places until then
 _AFTER_ERROR_S: Final = 1.0
 
 
@@ -46,17 +59,21 @@ class Clock:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._following = Following()
         self._draining = asyncio.Event()
-        self._submit_due = asyncio.Event()
-        self._poll_due = asyncio.Event()
         self._outbox_due = asyncio.Event()
+        self._inputs_due = asyncio.Event()
         self._rescue_due = asyncio.Event()
-        self._is_clock = True
+        self._is_clock = False
+        self._beating = asyncio.Lock()
+        self._polling = Polling(lambda: self._context, draining=self._draining, ended=self._ended)
+        self._submitting = Submitting(
+            lambda: self._context if self._is_clock else None, draining=self._draining, follow=self._sent
+        )
 
     def wake_submit(self) -> None:
         """Look for queued jobs now."""
-        self._submit_due.set()
+        self._inputs_due.set()
+        self._submitting.wake()
 
     def wake_outbox(self) -> None:
         """Look for what is to leave now."""
@@ -69,24 +86,45 @@ class Clock:
     def drain(self) -> None:
         """Stop claiming and polling; requests on the wire are finished, then `run` returns."""
         self._draining.set()
-        self._poll_due.set()
 
     async def run(self) -> None:
         """Do all duties until `drain`; then give the lease back."""
         duties = (
             self._repeat("heartbeat", self._beat, every_s=self._context.tempo.lease_s / 4),
-            self._repeat("submit", self._submit, every_s=_SUBMIT_EVERY_S, hint=self._submit_due),
-            self._poll_loop(),
+            self._repeat("stand_by", self._stand_by, every_s=_STAND_BY_EVERY_S),
+            *(
+                self._repeat("inputs", self._inputs, every_s=_INPUTS_EVERY_S, hint=self._inputs_due)
+                for _ in range(_UPLOADS_AT_ONCE)
+            ),
+            self._submitting.run(),
+            self._polling.run(),
+            self._repeat("learn", self._polling.learn, every_s=_LEARN_EVERY_S),
+            self._repeat("hints", self._hints, every_s=_HINTS_EVERY_S),
             self._repeat("rescue", self._rescue, every_s=_RESCUE_EVERY_S, hint=self._rescue_due),
+            self._repeat(
+                "account", self._look_after_account, every_s=_ACCOUNT_EVERY_S, hint=self._context.doubts.due
+            ),
             self._repeat("catch_up", self._catch_up, every_s=self._context.tempo.lease_s / 2),
-            self._repeat("outbox", self._outbox, every_s=_OUTBOX_EVERY_S, hint=self._outbox_due),
+            self._repeat(
+                "outbox", self._outbox_until_drained, every_s=_OUTBOX_EVERY_S, hint=self._outbox_due
+            ),
             self._repeat("partitions", self._partitions, every_s=_PARTITIONS_EVERY_S),
+            self._repeat("recount", self._recount, every_s=_RECOUNT_EVERY_S),
         )
-        async with asyncio.TaskGroup() as group:
-            for duty in duties:
-                group.create_task(duty)
-        async with self._context.engine.begin() as connection:
-            await processes.give_back(connection, self._context.owner)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for duty in duties:
+                    group.create_task(duty)
+        finally:
+            await self._give_back()
+
+    async def _give_back(self) -> None:
+        """Free what this process followed; when the database is away the lease lapses by itself."""
+        try:
+            async with asyncio.timeout(_GIVE_BACK_WITHIN_S), self._context.engine.begin() as connection:
+                await processes.give_back(connection, self._context.owner)
+        except Exception as error:  # noqa: BLE001  whatever it was, the process is at its end
+            _log.warning("lease_not_given_back", error=type(error).__name__)
 
     async def _repeat(
         self,
@@ -105,103 +143,120 @@ class Clock:
             except Exception as error:  # noqa: BLE001  whatever is away, the clock goes on and says so
                 _log.warning("duty_failed", duty=name, error=type(error).__name__, detail=str(error)[:200])
                 again_in_s = _AFTER_ERROR_S
-            await self._pause(every_s if again_in_s is None else again_in_s, hint)
-
-    async def _pause(self, seconds: float, hint: asyncio.Event | None) -> None:
-        waits = [asyncio.ensure_future(self._draining.wait())]
-        if hint is not None:
-            waits.append(asyncio.ensure_future(hint.wait()))
-        try:
-            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
+            hints = () if hint is None else (hint,)
+            await pause(every_s if again_in_s is None else again_in_s, self._draining, *hints)
 
     async def _beat(self) -> float | None:
+        async with self._beating:
+            return await self._beat_once()
+
+    async def _beat_once(self) -> float | None:
+        pulse = processes.Pulse(following=len(self._polling), poll_lag_s=self._polling.lag_s)
         async with self._context.engine.begin() as connection:
             is_clock = await processes.heartbeat(
-                connection, self._context.owner, clocks=self._context.tempo.clocks
+                connection, self._context.owner, clocks=self._context.tempo.clocks, pulse=pulse
             )
-            if is_clock is None:
-                return await self._start_over()
-        self._is_clock = is_clock
+        if is_clock is None:
+            return await self._start_over()
+        if is_clock and not self._is_clock:
+            _log.info("clock_seated", process=self._context.owner.id)
+            self._is_clock = True
+            self._submitting.wake()
+            self._rescue_due.set()
         return None
+
+    async def _stand_by(self) -> float | None:
+        """Take a seat that has become free, without waiting for the next heartbeat."""
+        if self._is_clock:
+            return None
+        context = self._context
+        async with context.engine.connect() as connection:
+            is_free = await processes.has_free_seat(connection, context.owner, clocks=context.tempo.clocks)
+        return await self._beat() if is_free else None
 
     async def _start_over(self) -> float | None:
         """The lease lapsed while this process was away: what it followed is somebody else's."""
-        _log.warning("lease_lost", process=self._context.owner.id, followed=len(self._following))
-        self._following.clear()
+        _log.warning("lease_lost", process=self._context.owner.id, followed=len(self._polling))
+        self._polling.drop()
+        self._is_clock = False
         async with self._context.engine.begin() as connection:
             owner = await processes.register_again(connection, self._context.owner)
         self._context = self._context.owned_by(owner)
         return 0.0
 
-    async def _submit(self) -> float | None:
-        if not self._is_clock:
-            return None
-        done = await submit(self._context)
-        self._follow(done.watches)
-        if done.blocked is not None:
-            await self._pause_account(done.blocked.message)
-        if done.claimed:
-            self._outbox_due.set()
-        return done.again_in_s
+    async def _look_after_account(self) -> float | None:
+        """Ask about an account that may send nothing; everything stays queued meanwhile (P7)."""
+        if await look_after_account(self._context):
+            self._submitting.wake()
+        return None
 
-    async def _pause_account(self, reason: str) -> None:
-        """Stop sending for an account that may not; everything stays queued (P7)."""
-        async with self._context.engine.begin() as connection:
-            if await accounts.pause_account(connection, self._context.owner.account_id, reason=reason[:500]):
-                _log.error("account_paused", account_id=self._context.owner.account_id, reason=reason[:200])
+    async def _hints(self) -> float | None:
+        """Ask now about tasks that the platform has called back about."""
+        if self._context.callback_base_url is None:
+            return _WITHOUT_CALLBACKS_S
+        if self._is_clock:
+            self._polling.hasten(await take_hints(self._context))
+        return None
 
-    async def _poll_loop(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            places = asyncio.Semaphore(_POLLS_AT_ONCE)
-            while not self._draining.is_set():
-                self._poll_due.clear()
-                due = self._following.take_due(time.monotonic(), slack_s=_POLL_SLACK_S)
-                size = self._context.tempo.poll_group_size
-                for start in range(0, len(due), size):
-                    await places.acquire()
-                    task = group.create_task(self._poll_group(due[start : start + size]))
-                    task.add_done_callback(lambda _: places.release())
-                next_at = self._following.next_due_at()
-                await self._pause(
-                    60.0 if next_at is None else max(0.0, next_at - time.monotonic()), self._poll_due
-                )
+    def _sent(self, watches: Iterable[Watch]) -> None:
+        self._polling.follow(watches)
+        self._outbox_due.set()
 
-    async def _poll_group(self, group: list[Watch]) -> None:
-        try:
-            left = await poll(self._context, group)
-        except Exception as error:  # noqa: BLE001  nothing was concluded: ask again
-            _log.warning("poll_failed", tasks=len(group), error=type(error).__name__, detail=str(error)[:200])
-            for watch in group:
-                watch.forget()
-                watch.put_off(self._context, at_least_s=_AFTER_ERROR_S)
-            left = group
-        self._following.put_back(group, left)
-        self._poll_due.set()
-        if len(left) < len(group):
-            # Something ended: places are free, and somebody wants to be told.
-            self._submit_due.set()
-            self._outbox_due.set()
-
-    def _follow(self, watches: Iterable[Watch]) -> None:
-        self._following.add(watches)
-        self._poll_due.set()
+    def _ended(self) -> None:
+        """Attempts have ended: places are free, and somebody wants to be told."""
+        self._submitting.wake()
+        self._outbox_due.set()
 
     async def _rescue(self) -> float | None:
-        self._follow(await adopt(self._context))
+        if self._is_clock:
+            self._polling.follow(await adopt(self._context))
+        else:
+            await self._lapse()
         if await pass_deadlines(self._context) + await complete_batches(self._context):
             self._outbox_due.set()
         return None
 
+    async def _lapse(self) -> None:
+        """Free the seats of the dead: who stands by waits for one."""
+        async with self._context.engine.begin() as connection:
+            await processes.lapse(connection, lease_s=self._context.tempo.lease_s)
+
+    async def _inputs(self) -> float | None:
+        if not self._is_clock:
+            return None
+        if (waits_s := self._context.doubts.holds_for_s) > 0:
+            return waits_s
+        done = await upload_inputs(self._context)
+        if done.released:
+            self._submitting.wake()
+        if done.failed:
+            self._outbox_due.set()
+        return 0.0 if done.has_more else None
+
     async def _catch_up(self) -> float | None:
-        self._follow(await catch_up(self._context))
+        self._polling.follow(await catch_up(self._context))
         return None
+
+    async def _outbox_until_drained(self) -> float | None:
+        """Send what is to leave; draining waits for no receiver: its row comes again."""
+        sending = asyncio.ensure_future(self._outbox())
+        draining = asyncio.ensure_future(self._draining.wait())
+        try:
+            await asyncio.wait({sending, draining}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({sending}, timeout=_RECEIVER_DRAIN_S)
+            return sending.result() if sending.done() else None
+        finally:
+            sending.cancel()
+            draining.cancel()
 
     async def _outbox(self) -> float | None:
         sent = await announce(self._context) + await deliver(self._context) + await archive(self._context)
         return 0.0 if sent else None
+
+    async def _recount(self) -> float | None:
+        if self._is_clock:
+            await recount(self._context.engine, self._context.owner.account_id)
+        return None
 
     async def _partitions(self) -> float | None:
         await prepare_partitions(self._context)

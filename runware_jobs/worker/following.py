@@ -1,14 +1,14 @@
 """The attempts a process follows, by when to ask about them next.
 
-Neighbours in time are taken together, so that one request asks about many: whoever
-is due within `slack_s` of the first goes along with it.
+A message about a hundred tasks costs what a message about one costs. So it leaves when
+enough are ripe to fill it, or when somebody is due, and then takes along all who are ripe.
 """
 
 from __future__ import annotations
 
 import heapq
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -16,56 +16,126 @@ if TYPE_CHECKING:
 
     from runware_jobs.steps.watch import Watch
 
+    # An instant, a number that tells entries apart, and the watch it is about.
+    Entry = tuple[float, int, Watch]
+
+# How exactly the moment is met at which enough are ripe.
+_TICK_S: Final = 0.02
+
 
 class Following:
-    """A heap of watches. Each task is followed once, also while it is being asked about."""
+    """Watches in two heaps, by when they are due and by when they are ripe.
+
+    Each task is followed once, also while it is being asked about.
+    """
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Watch]] = []
-        self._tasks: set[UUID] = set()
-        self._order = itertools.count()
+        self._due: list[Entry] = []
+        self._ripening: list[Entry] = []
+        self._ripe: dict[UUID, Watch] = {}
+        # Where a task waits. An entry whose number is another is left over in a heap.
+        self._places: dict[UUID, int] = {}
+        self._watches: dict[UUID, Watch] = {}
+        self._hastened: dict[UUID, float] = {}
+        self._numbers = itertools.count()
 
     def __len__(self) -> int:
-        return len(self._tasks)
+        return len(self._watches)
 
     def add(self, watches: Iterable[Watch]) -> None:
         """Follow these; a task that is followed already stays as it is."""
         for watch in watches:
-            if watch.task_uuid not in self._tasks:
-                self._tasks.add(watch.task_uuid)
+            if watch.task_uuid not in self._watches:
+                self._watches[watch.task_uuid] = watch
                 self._push(watch)
 
-    def next_due_at(self) -> float | None:
+    def followed(self) -> Iterable[Watch]:
+        """Give all that is followed, in no order."""
+        return self._watches.values()
+
+    def first_due_at(self) -> float | None:
         """Give the instant when the first is due; None when nothing waits."""
-        return self._heap[0][0] if self._heap else None
+        self._drop_left_over(self._due)
+        return self._due[0][0] if self._due else None
 
-    def take_due(self, now: float, *, slack_s: float) -> list[Watch]:
-        """Take everything that is due by `now + slack_s`, if anything is due by `now`.
+    def next_at(self, now: float, *, size: int) -> float | None:
+        """Give the instant at which to look for a group of `size` again; `now` when there is one."""
+        due_at = self.first_due_at()
+        if due_at is None or due_at <= now or self._count_ripe(now) >= size:
+            return due_at if due_at is None else now
+        ripe_at = self._ripening[0][0] if self._ripening else due_at
+        return min(due_at, max(ripe_at, now + _TICK_S))
 
-        What is taken is followed still, until it is put back.
+    def take_group(self, now: float, *, size: int) -> list[Watch]:
+        """Take up to `size` tasks for one message, the longest due first, then whoever is ripe.
+
+        None unless one is due, or enough are ripe. What is taken is followed still,
+        until it is put back.
         """
+        due_at = self.first_due_at()
+        is_full = self._count_ripe(now) >= size
+        if due_at is None or (due_at > now and not is_full):
+            return []
         taken: list[Watch] = []
-        if not self._heap or self._heap[0][0] > now:
-            return taken
-        while self._heap and self._heap[0][0] <= now + slack_s:
-            taken.append(heapq.heappop(self._heap)[2])
+        while self._due and self._due[0][0] <= now and len(taken) < size:
+            taken.append(heapq.heappop(self._due)[2])
+            self._forget(taken[-1])
+            self._drop_left_over(self._due)
+        for watch in list(itertools.islice(self._ripe.values(), size - len(taken))):
+            taken.append(watch)
+            self._forget(watch)
         return taken
 
     def put_back(self, taken: Sequence[Watch], left: Iterable[Watch]) -> None:
         """Go on with those of `taken` that are `left`; the others are done with."""
         keep = {watch.task_uuid for watch in left}
         for watch in taken:
-            if watch.task_uuid not in self._tasks:
+            if self._watches.get(watch.task_uuid) is not watch:
                 continue  # everything was dropped meanwhile: the lease was lost
+            hastened_at = self._hastened.pop(watch.task_uuid, None)
             if watch.task_uuid in keep:
+                if hastened_at is not None:
+                    watch.ripe_at = watch.due_at = hastened_at
                 self._push(watch)
             else:
-                self._tasks.discard(watch.task_uuid)
+                del self._watches[watch.task_uuid]
+
+    def hasten(self, task_uuids: Iterable[UUID], now: float) -> None:
+        """Make these due now, where they are followed; one that is being asked about is due afterwards."""
+        for task_uuid in task_uuids:
+            watch = self._watches.get(task_uuid)
+            if watch is None:
+                continue
+            if task_uuid in self._places:
+                watch.ripe_at = watch.due_at = now
+                self._push(watch)
+            else:
+                self._hastened[task_uuid] = now
 
     def clear(self) -> None:
         """Follow nothing any more."""
-        self._heap.clear()
-        self._tasks.clear()
+        for kept in (self._due, self._ripening, self._ripe, self._places, self._watches, self._hastened):
+            kept.clear()
 
     def _push(self, watch: Watch) -> None:
-        heapq.heappush(self._heap, (watch.due_at, next(self._order), watch))
+        number = next(self._numbers)
+        self._places[watch.task_uuid] = number
+        self._ripe.pop(watch.task_uuid, None)
+        heapq.heappush(self._due, (watch.due_at, number, watch))
+        heapq.heappush(self._ripening, (watch.ripe_at, number, watch))
+
+    def _forget(self, watch: Watch) -> None:
+        del self._places[watch.task_uuid]
+        self._ripe.pop(watch.task_uuid, None)
+
+    def _count_ripe(self, now: float) -> int:
+        self._drop_left_over(self._ripening)
+        while self._ripening and self._ripening[0][0] <= now:
+            watch = heapq.heappop(self._ripening)[2]
+            self._ripe[watch.task_uuid] = watch
+            self._drop_left_over(self._ripening)
+        return len(self._ripe)
+
+    def _drop_left_over(self, heap: list[Entry]) -> None:
+        while heap and self._places.get(heap[0][2].task_uuid) != heap[0][1]:
+            heapq.heappop(heap)

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
 from runware_jobs.assembly import account_urls, open_worker
+from runware_jobs.errors import RunwareJobsError
 from runware_jobs.options import read_id, read_options
 from runware_jobs.producer import Producer
 from runware_jobs.steps.enqueue import ask
@@ -27,8 +29,12 @@ if TYPE_CHECKING:
     from runware_jobs.steps.context import PublishLink, SendSignal
 
 _log = structlog.get_logger()
-DRAIN_WITHIN_S: Final = 10.0
+DRAIN_WITHIN_S: Final = 4.0
+"""What is on the wire may take this long to be answered; then it is left to be settled."""
+_CLOSE_WITHIN_S: Final = 1.0
 _INTAKE_WITHIN_S: Final = 30.0
+# A message that goes back to the broker comes again at once: this is how often.
+_INTAKE_AGAIN_S: Final = 1.0
 
 
 class WorkerLoop:
@@ -59,6 +65,7 @@ class WorkerLoop:
         self._clock: Clock | None = None
         self._producer: Producer | None = None
         self._ready = threading.Event()
+        self._told_to_stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="runware-jobs-loop", daemon=True)
 
     def start(self) -> None:
@@ -66,15 +73,22 @@ class WorkerLoop:
         self._thread.start()
 
     def drain(self) -> None:
-        """Begin to stop: claim and poll no more; returns at once."""
-        if self._thread.is_alive():
+        """Begin to stop: claim and poll no more; returns at once, also in a signal handler."""
+        self._told_to_stop.set()
+        self._ready.set()  # whoever waits for a loop that never became ready waits no longer
+        with suppress(RuntimeError):  # it is closed already
             self._loop.call_soon_threadsafe(self._drain)
 
     def stop(self) -> None:
         """Drain, give back the lease, close; waits for it, for seconds."""
         self.drain()
         if self._thread.is_alive():
-            self._thread.join(timeout=DRAIN_WITHIN_S)
+            self._thread.join(timeout=DRAIN_WITHIN_S + _CLOSE_WITHIN_S)
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether it has come to its end."""
+        return self._told_to_stop.is_set() and not self._thread.is_alive()
 
     def intake(self, kind: str, params: dict[str, Any], options: dict[str, Any], *, task_id: str) -> str:
         """Write a job for a producer that only has a broker; from any thread, blocks until committed.
@@ -91,7 +105,14 @@ class WorkerLoop:
         adding = asyncio.run_coroutine_threadsafe(
             self._producer.add([asked], tenant=asked.job.options.tenant), self._loop
         )
-        return str(adding.result(timeout=_INTAKE_WITHIN_S)[0]["id"])
+        try:
+            return str(adding.result(timeout=_INTAKE_WITHIN_S)[0]["id"])
+        except RunwareJobsError:
+            raise
+        except Exception:
+            adding.cancel()
+            self._told_to_stop.wait(_INTAKE_AGAIN_S)
+            raise
 
     def wake_submit(self) -> None:
         """Look for queued jobs now; from any thread, returns at once."""
@@ -122,20 +143,32 @@ class WorkerLoop:
         except Exception as error:  # noqa: BLE001  handed to the shell, which ends the process
             self._failed(error)
         finally:
-            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            self._loop.run_until_complete(self._leave())
             self._loop.close()
 
+    async def _leave(self) -> None:
+        """End what is still under way for somebody in another thread, so that he waits no longer."""
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left, timeout=_CLOSE_WITHIN_S)
+        await self._loop.shutdown_asyncgens()
+
     async def _work(self) -> None:
-        opening = asyncio.ensure_future(self._serve())
+        serving = asyncio.ensure_future(self._serve())
         stopping = asyncio.ensure_future(self._stopping.wait())
-        await asyncio.wait({opening, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
-        if self._clock is None and not opening.done():
-            # Told to stop before the platform or database was ever reached.
-            opening.cancel()
-            await asyncio.wait({opening})
+        # Told to stop before the platform or database was ever reached: nothing is on the wire.
+        patience_s = 0.0 if self._clock is None else DRAIN_WITHIN_S
+        done, _ = await asyncio.wait({serving}, timeout=patience_s)
+        if not done:
+            _log.warning("drain_cut_short", after_s=patience_s)
+            serving.cancel()
+            await asyncio.wait({serving}, timeout=_CLOSE_WITHIN_S)
             return
-        await opening
+        await serving
 
     async def _serve(self) -> None:
         async with open_worker(

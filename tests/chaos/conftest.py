@@ -1,23 +1,19 @@
-"""How long and from which seed: told by the environment of `make chaos`, short otherwise."""
+"""One lane per pytest process, for the short selection; `make chaos` opens its own."""
 
 from __future__ import annotations
 
-import os
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.system import environment, jobs
+from tests.chaos.lane import Lane, open_lane
 
-__all__ = ["environment", "jobs"]
-
-
-@pytest.fixture
-def chaos_rounds() -> int:
-    """How many rounds to run; each takes about half a minute."""
-    return int(os.environ.get("CHAOS_ROUNDS", "1"))
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
-@pytest.fixture
-def chaos_seed() -> int:
-    """The seed of the first round; the next ones follow it."""
-    return int(os.environ.get("CHAOS_SEED", "1"))
+@pytest.fixture(scope="session")
+def lane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lane]:
+    """Postgres, Valkey, an emulator, relays and a nursery of workers: none of them is another test's."""
+    with open_lane(tmp_path_factory.mktemp("chaos")) as opened:
+        yield opened

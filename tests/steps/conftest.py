@@ -11,6 +11,7 @@ import pytest
 from runware_jobs.client import Runware
 from runware_jobs.core.signing import Vault
 from runware_jobs.steps.context import Context, Tempo
+from runware_jobs.steps.pace import Pace
 from runware_jobs.steps.poll import poll
 from runware_jobs.store import accounts, processes
 from runware_jobs.webhooks import WebhookSender
@@ -30,6 +31,7 @@ TEMPO = Tempo(
     reconcile_max_age_s=3600,
     resends=True,
     lost_after_s=3600,
+    stuck_after_s=86_400,
     lease_s=60,
     clocks=2,
 )
@@ -78,6 +80,7 @@ def workers(engine, emulator, heard):
             yield Context(
                 engine=engine,
                 client=client,
+                pace=Pace(engine, owner.account_id),
                 sender=sender,
                 vault=Vault("a key for tests"),
                 archive=archive,

@@ -13,8 +13,18 @@ from runware_jobs.core.answers import Answer
 from runware_jobs.core.decisions import SendOutcome, Sent, after_answer, after_send
 from runware_jobs.steps.words import item_error
 from runware_jobs.store import accounts
-from runware_jobs.store.batches import create_batch, read_batch, resume_batch
+from runware_jobs.store.batches import (
+    complete_batches,
+    create_batch,
+    pause_batch,
+    read_batch,
+    reopen_batches,
+    resume_batch,
+    seal_batch,
+)
+from runware_jobs.store.buckets import follow_all
 from runware_jobs.store.moves import carry_out, lock_owned
+from runware_jobs.store.tenants import pause_tenant, read_tenants, resume_tenant, set_tenant_budget
 from tests.support.locks import pid_of, until_waiting
 from tests.support.queued import accept_tasks, claim_jobs, enqueue_jobs, register_worker
 from tests.support.rows import NOTHING_UNDER_WAY, change_rows, read_counters, read_rows
@@ -105,7 +115,7 @@ async def test_job_of_unknown_price_that_was_handed_back_goes_out_again(engine, 
         await open_batch(connection, "1.00", 2)
         [first] = await claim_jobs(connection, owner)
         [live] = (await lock_owned(connection, owner, [first.task_uuid])).values()
-        move = after_send(live, SendOutcome(Sent.BUSY), classify=item_error, random=0.5)
+        move = after_send(live, SendOutcome(Sent.NOT_SENT), classify=item_error, random=0.5)
         await carry_out(connection, [move])
         await change_rows(connection, "UPDATE job SET run_at = now() - interval '1 s' * (2 - attempts)")
         again = await claim_jobs(connection, owner)
@@ -181,3 +191,163 @@ async def test_limits_are_those_of_the_newest_worker(engine):
         rows = await read_rows(connection, "SELECT max_in_flight FROM account")
 
     assert rows == [{"max_in_flight": 8}]
+
+
+async def test_tenant_whose_budget_is_used_up_pauses_and_nobody_else(engine, owner):
+    async with engine.begin() as connection:
+        await learn_price(connection)
+        await set_tenant_budget(connection, "poor", Decimal("0.50"))
+        await enqueue_jobs(connection, 4, tenant="poor")
+        await enqueue_jobs(connection, 4, tenant="rich")
+        first = await claim_jobs(connection, owner)
+        held = await read_tenants(connection)
+        await finish(connection, owner, first)
+        none = await claim_jobs(connection, owner)
+        later = await enqueue_jobs(connection, tenant="poor", priority=9)
+        still_none = await claim_jobs(connection, owner)
+        tenants = {one["name"]: one for one in await read_tenants(connection)}
+        buckets = await read_rows(
+            connection, "SELECT DISTINCT tenant, state, pause_reason FROM bucket WHERE priority = 5"
+        )
+        await set_tenant_budget(connection, "poor", Decimal("0.75"))
+        again = await claim_jobs(connection, owner)
+
+    assert sorted(job.tenant for job in first) == ["poor"] * 2 + ["rich"] * 4
+    assert [one["held_usd"] for one in held if one["name"] == "poor"] == [Decimal("0.50")]
+    assert [*none, *still_none] == []
+    assert (tenants["poor"]["state"], tenants["poor"]["pause_reason"]) == ("paused", "budget")
+    assert (tenants["poor"]["spent_usd"], tenants["poor"]["held_usd"]) == (Decimal("0.50"), 0)
+    assert {(one["tenant"], one["state"], one["pause_reason"]) for one in buckets} == {
+        ("poor", "paused", "budget"),
+        ("rich", "open", None),
+    }
+    assert later == [job.job_id for job in again]
+
+
+async def test_tenant_of_unknown_price_has_one_job_out_until_the_first_cost(engine, owner):
+    async with engine.begin() as connection:
+        await set_tenant_budget(connection, "acme", Decimal("1.00"))
+        await enqueue_jobs(connection, 6, tenant="acme")
+        first = await claim_jobs(connection, owner)
+        none = await claim_jobs(connection, owner)
+        await finish(connection, owner, first)
+        rest = await claim_jobs(connection, owner)
+
+    assert (len(first), len(none), len(rest)) == (1, 0, 3)
+
+
+async def test_pause_of_a_batch_and_of_its_tenant_each_end_by_themselves_only(engine, owner):
+    async with engine.begin() as connection:
+        batch_id = await open_batch(connection, None, 1)
+        await pause_batch(connection, batch_id, reason="user")
+        await pause_tenant(connection, "default", reason="hand")
+        seen = [len(await claim_jobs(connection, owner))]
+        await resume_tenant(connection, "default")
+        seen.append(len(await claim_jobs(connection, owner)))
+        await pause_tenant(connection, "default", reason="hand")
+        await resume_batch(connection, batch_id, budget_usd=None)
+        seen.append(len(await claim_jobs(connection, owner)))
+        await resume_tenant(connection, "default")
+        seen.append(len(await claim_jobs(connection, owner)))
+
+    assert seen == [0, 0, 0, 1]
+
+
+async def test_bucket_that_has_not_heard_of_a_pause_or_its_end_is_put_right(engine, owner):
+    """Made by somebody whose transaction was older than the pause."""
+    async with engine.begin() as connection:
+        batch_id = await open_batch(connection, None, 1)
+        await pause_batch(connection, batch_id, reason="user")
+        await change_rows(connection, "UPDATE bucket SET state = 'open', pause_reason = NULL")
+        while_paused = await claim_jobs(connection, owner)
+        heard = await follow_all(connection, owner.account_id)
+        await change_rows(connection, "UPDATE batch SET state = 'open', pause_reason = NULL")
+        heard += await follow_all(connection, owner.account_id)
+        after = await claim_jobs(connection, owner)
+
+    assert (len(while_paused), heard, len(after)) == (0, 2, 1)
+
+
+async def test_buckets_of_a_batch_that_has_ended_rest_until_it_is_taken_up_again(engine, owner):
+    async with engine.begin() as connection:
+        batch_id = await open_batch(connection, None, 1)
+        await seal_batch(connection, batch_id)
+        await finish(connection, owner, await claim_jobs(connection, owner))
+        await complete_batches(connection)
+        resting = await read_rows(connection, "SELECT state, pause_reason FROM bucket")
+        await reopen_batches(connection, [batch_id])
+        awake = await read_rows(connection, "SELECT state, pause_reason FROM bucket")
+
+    assert resting == [{"state": "paused", "pause_reason": "ended"}]
+    assert awake == [{"state": "open", "pause_reason": None}]
+
+
+async def test_hold_is_the_price_of_the_size_where_it_is_known(engine, owner):
+    async with engine.begin() as connection:
+        await learn_price(connection)
+        await change_rows(
+            connection,
+            "INSERT INTO estimate (model, size, samples, duration_s, cost_usd)"
+            " VALUES ('runware:400@1', '2048x2048', 1, 1, 0.9)",
+        )
+        await enqueue_jobs(connection)
+        await enqueue_jobs(connection, params={"width": 2048, "height": 2048, "numberResults": 2})
+        await claim_jobs(connection, owner)
+        rows = await read_rows(connection, "SELECT size, hold_usd FROM attempt ORDER BY size")
+
+    assert [(row["size"], row["hold_usd"]) for row in rows] == [
+        ("1024x1024", Decimal("0.25")),
+        ("2048x2048", Decimal("1.8")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("label", "item", "counted"),
+    [
+        ("a cost that was told", done(0, 0.2), "0.20"),
+        ("none told: what was held", {key: value for key, value in done(0).items() if key != "cost"}, "0.25"),
+        (
+            "a failure costs nothing",
+            {"status": "error", "error": {"code": "invalidModel", "message": "x"}},
+            "0",
+        ),
+    ],
+)
+async def test_hold_becomes_the_cost_or_stays_as_an_estimate(engine, owner, label, item, counted):
+    async with engine.begin() as connection:
+        await learn_price(connection)
+        await set_tenant_budget(connection, "default", Decimal(5))
+        batch_id = await open_batch(connection, "5", 1)
+        [job] = await claim_jobs(connection, owner)
+        await accept_tasks(connection, owner, [job.task_uuid])
+        await answer(connection, owner, job.task_uuid, item)
+        batch = await read_batch(connection, batch_id, tenant=None)
+        [tenant] = await read_tenants(connection)
+        [account] = await read_rows(connection, "SELECT spent_usd, held_usd FROM account")
+
+    for purse in (batch, tenant, account):
+        assert (purse["spent_usd"], purse["held_usd"]) == (Decimal(counted), 0)
+
+
+@pytest.mark.parametrize(
+    ("label", "day", "spent_before", "spent_after"),
+    [
+        ("yesterday's spend is gone", "CURRENT_DATE - 1", "5", "0.25"),
+        ("today's counts", "CURRENT_DATE", "0.5", "0.75"),
+        ("who began before midnight does not turn the day back", "CURRENT_DATE + 1", "0.5", "0.75"),
+    ],
+)
+async def test_daily_brake_rolls_over_at_midnight(engine, owner, label, day, spent_before, spent_after):
+    async with engine.begin() as connection:
+        await enqueue_jobs(connection)
+        jobs = await claim_jobs(connection, owner)
+        await change_rows(
+            connection, f"UPDATE account SET spend_day = {day}, spent_usd = :usd", usd=Decimal(spent_before)
+        )
+        await finish(connection, owner, jobs)
+        [row] = await read_rows(
+            connection,
+            f"SELECT spent_usd, spend_day >= GREATEST(CURRENT_DATE, {day}) AS is_forward FROM account",
+        )
+
+    assert (row["spent_usd"], row["is_forward"]) == (Decimal(spent_after), True)

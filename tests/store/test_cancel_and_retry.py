@@ -13,7 +13,8 @@ from runware_jobs.errors import JobNotFound, NotPossible
 from runware_jobs.steps.cancel import cancel, retry, retry_failed
 from runware_jobs.steps.words import item_error
 from runware_jobs.store.batches import complete_batches, create_batch, seal_batch
-from runware_jobs.store.jobs import fail_late_jobs, read_jobs
+from runware_jobs.store.deadlines import fail_late_jobs
+from runware_jobs.store.jobs import read_jobs
 from runware_jobs.store.moves import carry_out, lock_owned
 from tests.support.queued import accept_tasks, claim_jobs, enqueue_jobs
 from tests.support.rows import (

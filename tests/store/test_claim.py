@@ -131,9 +131,23 @@ async def test_requests_come_no_faster_than_the_rate(engine):
         await change_rows(connection, "UPDATE account SET tokens = 1, tokens_at = clock_timestamp()")
         first = await claim(connection, owner, secret=b"s", limit=1, send_window_s=5)
         second = await claim(connection, owner, secret=b"s", limit=1, send_window_s=5)
+        third = await claim(connection, owner, secret=b"s", limit=1, send_window_s=5, has_turn=True)
 
-    assert (len(first.jobs), len(second.jobs)) == (1, 0)
-    assert 90 < second.again_in_s <= 100
+    assert [len(one.jobs) for one in (first, second, third)] == [1, 0, 1]
+    assert [one.wants_turn for one in (first, second, third)] == [False, True, False]
+
+
+async def test_nobody_waits_for_a_turn_when_there_is_nothing_to_send(engine):
+    async with engine.begin() as connection:
+        owner = await register_worker(connection, limits=limits(max_requests_per_s=0.01))
+        await change_rows(connection, "UPDATE account SET tokens = 0, tokens_at = clock_timestamp()")
+        without_jobs = await claim(connection, owner, secret=b"s", limit=1, send_window_s=5)
+        await enqueue_jobs(connection)
+        await change_rows(connection, "UPDATE account SET in_flight = max_in_flight")
+        without_room = await claim(connection, owner, secret=b"s", limit=1, send_window_s=5)
+
+    assert not without_jobs.wants_turn
+    assert not without_room.wants_turn
 
 
 async def test_nobody_works_on_another_accounts_jobs(engine):
@@ -150,7 +164,7 @@ async def test_handed_back_attempt_goes_out_again_under_the_same_uuid(engine, ow
     async with engine.begin() as connection:
         [job_id] = await enqueue_jobs(connection)
         [first] = await claim_jobs(connection, owner)
-        await hand_back(connection, owner, [first.task_uuid])
+        await hand_back(connection, owner, [first.task_uuid], sent=Sent.NOT_SENT)
         await make_due(connection)
         [second] = await claim_jobs(connection, owner)
         attempts = await read_attempts(connection, job_id)

@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session
 
 from runware_jobs.core.identity import new_job_id
 from runware_jobs.core.request import Options, make_job
-from runware_jobs.errors import IdempotencyConflict, InvalidJob, JobForgotten
+from runware_jobs.errors import IdempotencyConflict, InvalidJob, JobForgotten, JobNotFound, NotPossible
 from runware_jobs.store import outbox, processes
-from runware_jobs.store.batches import create_batch, pause_batch
+from runware_jobs.store.batches import cancel_batch, complete_batches, create_batch, pause_batch, seal_batch
 from runware_jobs.store.database import sync_url
 from runware_jobs.store.enqueue import enqueue
 from runware_jobs.store.plans import run_async, run_sync
@@ -32,8 +32,8 @@ def job(job_id=None, *, params=None, **options):
     return make_job(job_id or new_job_id(), "run", {**LIGHTHOUSE, **(params or {})}, Options(**options))
 
 
-def planned(*jobs):
-    return enqueue(jobs, base_url=BASE_URL, fallback_url=BASE_URL)
+def planned(*jobs, batch_id=None):
+    return enqueue(jobs, base_url=BASE_URL, fallback_url=BASE_URL, batch_id=batch_id)
 
 
 async def add(engine, *jobs):
@@ -128,6 +128,25 @@ async def test_twice_the_same_key_in_one_call_is_one_job(engine):
     assert {False, True} == {first.replayed, second.replayed}
 
 
+async def test_id_of_another_tenants_job_is_taken_and_says_nothing_of_it(engine):
+    job_id = new_job_id()
+    await add(engine, job(job_id, tenant="a"))
+    with pytest.raises(IdempotencyConflict, match="is taken") as refused:
+        await add(engine, job(job_id, tenant="b"))
+
+    assert ("id", str(job_id)) == (refused.value.parameter, refused.value.job_id)
+    assert await count(engine, "job") == 1
+
+
+async def test_keys_of_two_jobs_are_refused_with_both_named(engine):
+    [one] = await add(engine, job(idempotency_key="order-7"))
+    [other] = await add(engine, job(external_id="order-7"))
+    with pytest.raises(IdempotencyConflict, match=str(other.job_id)) as refused:
+        await add(engine, job(idempotency_key="order-7", external_id="order-7"))
+
+    assert ("external_id", str(one.job_id)) == (refused.value.parameter, refused.value.job_id)
+
+
 async def test_five_thousand_jobs_in_one_call(engine):
     keyed = [job(idempotency_key=f"k{n}") for n in range(5000)]
     added = await add(engine, *keyed)
@@ -193,6 +212,65 @@ async def test_job_of_a_paused_batch_waits_with_it(engine, owner):
         [bucket] = await read_rows(connection, "SELECT state, pause_reason FROM bucket")
 
     assert bucket == {"state": "paused", "pause_reason": "user"}
+
+
+@pytest.mark.parametrize("ending", ["canceled", "ended"])
+async def test_batch_that_is_over_takes_no_more_jobs(engine, owner, ending):
+    batch_id = uuid4()
+    async with engine.begin() as connection:
+        await create_batch(connection, batch_id, tenant="default", name="", budget_usd=None)
+        if ending == "canceled":
+            await cancel_batch(connection, batch_id)
+        else:
+            await seal_batch(connection, batch_id)
+            await complete_batches(connection)
+    with pytest.raises(NotPossible, match=f"{batch_id}.*{ending}") as refused:
+        async with engine.begin() as connection:
+            await enqueue_jobs(connection, batch_id=batch_id)
+
+    assert refused.value.parameter == "batch"
+    assert (await count(engine, "job"), await count(engine, "bucket")) == (0, 0)
+
+
+async def test_job_of_a_batch_that_is_over_replays(engine, owner):
+    batch_id, one = uuid4(), job(idempotency_key="k")
+    async with engine.begin() as connection:
+        await create_batch(connection, batch_id, tenant="default", name="", budget_usd=None)
+        await run_async(connection, planned(one, batch_id=batch_id))
+        await cancel_batch(connection, batch_id)
+        [again] = await run_async(connection, planned(job(idempotency_key="k"), batch_id=batch_id))
+
+    assert (one.id, True) == (again.job_id, again.replayed)
+
+
+async def test_batch_that_is_not_there_is_named(engine, owner):
+    batch_id = uuid4()
+    with pytest.raises(JobNotFound, match=str(batch_id)):
+        async with engine.begin() as connection:
+            await enqueue_jobs(connection, batch_id=batch_id)
+
+
+async def test_keys_are_looked_up_one_by_one_however_many_are_spent(engine, owner):
+    """A lookup by tenant alone would read every key that the tenant has ever used, for each job."""
+    async with engine.begin() as connection:
+        await change_rows(
+            connection,
+            "INSERT INTO tombstone (tenant, key_kind, key, request_hash, job_id, final_state)"
+            " SELECT 'default', 'idempotency_key', 'k' || n, '\\x00', gen_random_uuid(), 'succeeded'"
+            " FROM generate_series(1, 20000) AS n",
+        )
+        await change_rows(connection, "ANALYZE tombstone")
+        await change_rows(connection, "SELECT pg_stat_reset_single_table_counters('tombstone'::regclass)")
+    await add(engine, *[job(idempotency_key=f"new{n}") for n in range(20)])
+    async with engine.begin() as connection:
+        await change_rows(connection, "SELECT pg_stat_force_next_flush()")
+    async with engine.connect() as connection:
+        [read] = await read_rows(
+            connection,
+            "SELECT sum(seq_tup_read + idx_tup_fetch) AS rows FROM pg_stat_user_tables WHERE relname = 'tombstone'",
+        )
+
+    assert read["rows"] == 0
 
 
 async def test_first_worker_takes_the_jobs_that_came_before_it(engine):

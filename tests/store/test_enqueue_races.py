@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import os
+import random
+from uuid import uuid4
 
+import pytest
 from sqlalchemy import text
 
 from runware_jobs.core.identity import new_job_id
 from runware_jobs.core.request import Options, make_job
+from runware_jobs.errors import NotPossible
+from runware_jobs.producer import Producer
+from runware_jobs.steps.enqueue import Asked, ask, plan
+from runware_jobs.store.batches import cancel_batch, complete_batches, create_batch, open_jobs_of, seal_batch
 from runware_jobs.store.enqueue import enqueue
 from runware_jobs.store.plans import run_async
 from tests.support.locks import pid_of, until_waiting
@@ -102,3 +111,91 @@ async def test_worker_that_starts_beside_the_first_producer_takes_its_jobs(engin
         await worker.commit()
 
     assert len(claimed) == 1
+
+
+async def test_canceling_a_batch_waits_for_what_is_being_added_to_it(engine, owner):
+    batch_id = uuid4()
+    async with engine.begin() as connection:
+        await create_batch(connection, batch_id, tenant="default", name="", budget_usd=None)
+    async with engine.connect() as producer, engine.connect() as person:
+        [added] = await enqueue_jobs(producer, batch_id=batch_id)
+        pid = await pid_of(person)
+        canceling = asyncio.create_task(cancel_batch(person, batch_id))
+        await until_waiting(engine, pid)
+        await producer.commit()
+        await canceling
+        await person.commit()
+        seen = await open_jobs_of(person, batch_id, limit=10)
+
+    assert [added] == seen
+
+
+async def test_adding_to_a_batch_that_is_being_canceled_is_refused(engine, owner):
+    batch_id = uuid4()
+    async with engine.begin() as connection:
+        await create_batch(connection, batch_id, tenant="default", name="", budget_usd=None)
+    async with engine.connect() as producer, engine.connect() as person:
+        await cancel_batch(person, batch_id)
+        pid = await pid_of(producer)
+        adding = asyncio.create_task(enqueue_jobs(producer, batch_id=batch_id))
+        await until_waiting(engine, pid)
+        await person.commit()
+        with pytest.raises(NotPossible, match="canceled"):
+            await adding
+
+
+async def test_batch_that_somebody_is_adding_to_has_not_ended(engine, owner):
+    batch_id = uuid4()
+    async with engine.begin() as connection:
+        await create_batch(connection, batch_id, tenant="default", name="", budget_usd=None)
+        await seal_batch(connection, batch_id)
+    async with engine.connect() as producer:
+        await enqueue_jobs(producer, batch_id=batch_id)
+        async with engine.begin() as connection:
+            ended = await complete_batches(connection)
+        await producer.commit()
+    async with engine.begin() as connection:
+        later = await complete_batches(connection)
+
+    assert (ended, later) == ([], [])
+
+
+async def test_input_of_the_second_producer_of_a_new_account_is_stored(engine):
+    picture = "data:image/png;base64," + base64.b64encode(os.urandom(9000)).decode()
+    params = {"model": "runware:400@1", "positivePrompt": "a", "seedImage": picture}
+
+    def asked():
+        one = ask(params, Options(), kind="run")
+        return plan([one], tenant="default", base_url=BASE_URL, fallback_url=BASE_URL)
+
+    async with engine.connect() as first, engine.connect() as second:
+        await run_async(first, planned([None]))
+        pid = await pid_of(second)
+        adding = asyncio.create_task(run_async(second, asked()))
+        await until_waiting(engine, pid)
+        await first.commit()
+        await adding
+        await second.commit()
+        inputs = await read_rows(second, "SELECT account_id FROM input")
+
+    assert len(inputs) == 1
+
+
+async def test_producers_whose_keys_cross_both_succeed(engine, owner):
+    """Each holds a key that the other wants next: the server rolls one back, and it is written again."""
+
+    def asked(*keys):
+        return [
+            Asked(make_job(new_job_id(), "run", LIGHTHOUSE, Options(**{kind: key})), ()) for kind, key in keys
+        ]
+
+    producer = Producer(engine, base_url=BASE_URL, fallback_url=BASE_URL, vault=None, wake=lambda: None)
+    keys = [("idempotency_key", f"i{n}") for n in range(400)] + [("external_id", f"e{n}") for n in range(400)]
+    views = await asyncio.gather(
+        *(
+            producer.add(asked(*random.Random(seed).sample(keys, len(keys))), tenant="default")
+            for seed in range(3)
+        )
+    )
+
+    assert len({view["id"] for one in views for view in one}) == len(keys)

@@ -228,3 +228,56 @@ async def test_month_whose_events_are_in_the_default_partition_is_left_there(eng
         await connection.rollback()
 
     assert made[0]["parts"] >= 6
+
+
+async def test_two_processes_that_see_the_same_free_seat_do_not_both_sit_down(engine):
+    async with engine.begin() as connection:
+        owners = [await register_worker(connection) for _ in range(4)]
+
+    async def beat(owner):
+        async with engine.begin() as connection:
+            return await processes.heartbeat(connection, owner, clocks=1)
+
+    seats = await asyncio.gather(*(beat(owner) for owner in owners))
+
+    assert sorted(seats) == [False, False, False, True]
+
+
+async def test_seat_of_a_dead_clock_is_free_for_who_stands_by(engine):
+    async with engine.begin() as connection:
+        clock, standby = await register_worker(connection), await register_worker(connection)
+        await processes.heartbeat(connection, clock, clocks=1)
+        while_alive = await processes.has_free_seat(connection, standby, clocks=1)
+        await let_lapse(connection, clock)
+        await processes.lapse(connection, lease_s=LEASE_S)
+        afterwards = await processes.has_free_seat(connection, standby, clocks=1)
+
+    assert (while_alive, afterwards) == (False, True)
+
+
+async def test_process_says_what_it_follows_and_how_late_its_polls_are(engine):
+    async with engine.begin() as connection:
+        owner = await register_worker(connection)
+        await processes.heartbeat(
+            connection, owner, clocks=1, pulse=processes.Pulse(following=7, poll_lag_s=1.5)
+        )
+        [row] = await read_rows(connection, "SELECT following, poll_lag_s FROM process")
+
+    assert row == {"following": 7, "poll_lag_s": 1.5}
+
+
+async def test_process_that_has_lost_its_lease_takes_over_nothing(engine, owner):
+    async with engine.begin() as connection:
+        await enqueue_jobs(connection)
+        [job] = await claim_jobs(connection, owner)
+        await accept_tasks(connection, owner, [job.task_uuid])
+        await processes.give_back(connection, owner)
+        stale = await register_worker(connection)
+        await change_rows(
+            connection,
+            "UPDATE process SET heartbeat_at = now() - interval '1 hour' WHERE id = :id",
+            id=stale.id,
+        )
+        adopted = await processes.adopt(connection, stale, lease_s=60, limit=10)
+
+    assert adopted == []

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _STOPS_WITHIN_S = 20
+_READY_WITHIN_S = 120  # its imports alone take seconds on a machine with other things to do
 
 
 @dataclass(slots=True)
@@ -43,7 +44,7 @@ class WorkerProcess:
 
     def wait_until_ready(self) -> None:
         """Wait until its clock runs."""
-        poll_until(self._is_ready, what="worker ready")
+        poll_until(self._is_ready, what="worker ready", within_s=_READY_WITHIN_S)
 
     def _is_ready(self) -> bool:
         said = self.log.read_text()

@@ -11,12 +11,17 @@ from hypothesis import strategies as st
 
 from runware_jobs.core import inputs
 from runware_jobs.core.inputs import (
+    INLINE_BYTES,
     LARGE_BYTES,
     data_uri,
     extract_inputs,
-    referenced_inputs,
+    inputs_of,
+    is_about_media,
+    references,
     restore_inputs,
+    upload_task_uuid,
 )
+from runware_jobs.core.states import Inputs
 from runware_jobs.errors import InvalidJob
 
 LARGE = data_uri("image/png", b"\x89PNG" + bytes(LARGE_BYTES))
@@ -37,8 +42,8 @@ def test_extracted_media_comes_back_as_it_was(params):
     slim, found = extract_inputs(params)
     stored = {new.sha256: data_uri(new.media_type, new.content) for new in found}
 
-    assert set(stored) == referenced_inputs(slim)
-    assert params == restore_inputs(slim, stored.__getitem__)
+    assert set(stored) == {reference.sha256 for reference in references(slim)}
+    assert params == restore_inputs(slim, lambda reference: stored[reference.sha256])
 
 
 def test_same_media_in_many_places_is_stored_once():
@@ -92,3 +97,71 @@ def test_callers_params_are_left_alone():
 
     assert params == {"a": {"b": LARGE}}
     assert base64.b64decode(LARGE.partition(",")[2]).startswith(b"\x89PNG")
+
+
+SMALL, BIG = b"x" * INLINE_BYTES, b"x" * (INLINE_BYTES + 1)
+
+
+@pytest.mark.parametrize(
+    ("label", "params", "expected"),
+    [
+        ("a large picture", {"seedImage": data_uri("image/png", BIG)}, Inputs.AWAITED),
+        ("deep below inputs", {"inputs": {"references": [data_uri("image/png", BIG)]}}, Inputs.AWAITED),
+        ("a small picture goes along", {"seedImage": data_uri("image/png", SMALL)}, Inputs.READY),
+        ("a video never does", {"inputs": {"video": data_uri("video/mp4", SMALL)}}, Inputs.AWAITED),
+        ("an upload is given the media", {"media": data_uri("video/mp4", BIG)}, Inputs.READY),
+        (
+            "an upload's inputs too",
+            {"taskType": "mediaStorage", "inputs": {"image": data_uri("image/png", BIG)}},
+            Inputs.READY,
+        ),
+        ("where no UUID is known to be taken", {"messages": [data_uri("image/png", BIG)]}, Inputs.READY),
+        ("nothing large", {"seedImage": "https://a.example/b.png"}, None),
+    ],
+)
+def test_input_goes_ahead_of_its_job_where_a_uuid_can_stand_for_it(label, params, expected):
+    _, found = extract_inputs({"taskType": "imageInference", **params})
+
+    assert expected == inputs_of(found)
+
+
+def test_same_input_in_two_places_goes_ahead_when_one_of_them_needs_it():
+    picture = data_uri("image/png", BIG)
+
+    assert inputs_of(extract_inputs({"messages": [picture], "seedImage": picture})[1]) == Inputs.AWAITED
+    assert inputs_of(extract_inputs({"seedImage": picture, "messages": [picture]})[1]) == Inputs.AWAITED
+
+
+def test_reference_names_its_parameter_as_the_platform_does():
+    slim, _ = extract_inputs({"inputs": {"references": ["u", LARGE]}})
+
+    assert [reference.parameter for reference in references(slim)] == ["inputs.references.1"]
+
+
+def test_upload_keeps_its_task_until_it_has_another_number():
+    one = upload_task_uuid(b"s", 1, "acme", b"h" * 32, 1)
+
+    assert one == upload_task_uuid(b"s", 1, "acme", b"h" * 32, 1)
+    assert one.version == 4
+    others = {
+        upload_task_uuid(b"s", 1, "acme", b"h" * 32, 2),
+        upload_task_uuid(b"s", 1, "other", b"h" * 32, 1),
+        upload_task_uuid(b"s", 2, "acme", b"h" * 32, 1),
+        upload_task_uuid(b"s", 1, "acme", b"i" * 32, 1),
+    }
+    assert len(others | {one}) == 5
+
+
+@pytest.mark.parametrize(
+    ("code", "parameter", "expected"),
+    [
+        ("notFound", "inputs.image", True),
+        ("notFound", None, True),
+        ("notFound", "model", False),
+        ("notFound", "lora.0.model", False),
+        ("notFound", "taskUUID", False),
+        ("validation", "inputs.image", False),
+    ],
+)
+def test_error_that_may_be_about_media(code, parameter, expected):
+    assert expected is is_about_media(code, parameter)

@@ -196,7 +196,8 @@ def test_ended_task_of_a_job_that_ended_before_is_told_as_its_cost(move):
 @pytest.mark.parametrize("state", JobState)
 def test_only_a_retry_leaves_a_final_job_state(state):
     if state in FINAL:
-        assert not JOB_MOVES[state] & FINAL
+        # A retry of what late results have completed meanwhile has nothing to ask for.
+        assert JOB_MOVES[state] & FINAL <= {JobState.SUCCEEDED}
     assert state not in JOB_MOVES[state]
 
 

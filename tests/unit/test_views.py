@@ -68,6 +68,7 @@ def row(**changes):
             "webhook_url",
             "deadline_at",
             "expected_at",
+            "queue_position",
             "submitted_at",
             "finished_at",
         ]

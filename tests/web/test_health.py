@@ -104,7 +104,7 @@ async def test_metrics_of_an_idle_installation_are_all_there(client):
     states = ("scheduled", "queued", "submitting", "running", "succeeded", "failed", "canceled")
     assert [seen["jobs", state] for state in states] == [0] * 7
     assert seen["attempts_in_flight",] == seen["attempts_unclear",] == seen["oldest_queued_seconds",] == 0
-    assert seen["outbox_lag_seconds",] == seen["workers",] == 0
+    assert seen["outbox_lag_seconds",] == seen["workers",] == seen["oldest_unclear_seconds",] == 0
     assert seen["heartbeat_age_seconds",] != seen["heartbeat_age_seconds",]  # NaN: there is no worker
 
 
@@ -138,6 +138,42 @@ async def test_metrics_tell_how_the_installation_stands(client, enqueue, jobs):
     assert seen["workers",] == 1
     assert 5 <= seen["heartbeat_age_seconds",] < 35
     assert (seen["accounts", "open"], seen["accounts", "paused"]) == (1, 0)
+
+
+async def test_metrics_tell_what_is_late_and_how_each_account_stands_against_its_limits(
+    client, enqueue, jobs
+):
+    job = await enqueue()
+    await jobs.run(
+        "INSERT INTO runware_jobs.process (account_id, host, pid, heartbeat_at, following, poll_lag_s)"
+        " SELECT id, 'h', pid, now() - pid * interval '5 s', 7, pid FROM runware_jobs.account,"
+        " generate_series(1, 2) AS pid"
+    )
+    await jobs.run(
+        "INSERT INTO runware_jobs.attempt (task_uuid, job_id, run, number, account_id, state, submitted_at)"
+        " SELECT gen_random_uuid(), id, 1, 1, account_id, 'unclear', now() - interval '90 s'"
+        " FROM runware_jobs.job WHERE id = :id",
+        id=job["id"],
+    )
+    await jobs.start(job["id"])
+    await jobs.run(
+        "UPDATE runware_jobs.account SET in_flight = 3, max_in_flight = 20, held_usd = 1.5, spent_usd = 2.25,"
+        " daily_limit_usd = 10"
+    )
+
+    seen = await scraped(client)
+
+    [account] = [labels[0] for name, *labels in seen if name == "account_in_flight"]
+    assert 90 <= seen["oldest_unclear_seconds",] < 120
+    assert seen["oldest_unpolled_seconds",] == 2
+    assert seen["attempts_followed",] == 14
+    assert seen["heartbeat_age_seconds",] < seen["oldest_heartbeat_age_seconds",] < 40
+    assert (seen["account_in_flight", account], seen["account_in_flight_limit", account]) == (3, 20)
+    assert (seen["account_held_dollars", account], seen["account_spent_today_dollars", account]) == (
+        1.5,
+        2.25,
+    )
+    assert seen["account_daily_limit_dollars", account] == 10
 
 
 async def test_the_schema_names_every_path_of_the_contract_and_its_problems(client):

@@ -19,7 +19,7 @@ from .grouping import GroupTrust, TaskGroup, cut_groups, encode_all, encode_task
 from .verdicts import poll_outcomes, refuses_request, submit_outcomes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from runware_jobs.client.config import SDKConfig
     from runware_jobs.client.outcomes import PollOutcome, SubmitOutcome
@@ -37,13 +37,17 @@ async def submit_many(
     transport: Transport,
     config: SDKConfig,
     send_before: float | None = None,
+    before_more: Callable[[], Awaitable[object]] | None = None,
 ) -> dict[str, SubmitOutcome]:
     """Submit each task once; see `Runware.submit_many`."""
     fence = SendFence(send_before)
     encoded, refused = encode_all(tasks)
     outcomes: dict[str, SubmitOutcome] = {task_uuid: Refused(error) for task_uuid, error in refused.items()}
 
+    turns = _Turns(before_more)
+
     async def submit(group: TaskGroup) -> None:
+        await turns.take()
         reply = await transport.exchange(
             Exchange(
                 group=group,
@@ -68,6 +72,7 @@ async def poll_many(
     fallback: Transport | None,
     config: SDKConfig,
     trust: GroupTrust | None = None,
+    before_more: Callable[[], Awaitable[object]] | None = None,
 ) -> dict[str, PollOutcome]:
     """Ask for each task once; see `Runware.poll_many`.
 
@@ -76,7 +81,7 @@ async def poll_many(
     `trust` remembers between calls whether groups are taken at all.
     """
     trust = trust or GroupTrust()
-    poll = _Poll(transport, fallback, config, trust)
+    poll = _Poll(transport, fallback, config, trust, _Turns(before_more))
     questions = [
         encode_task({"taskType": "getResponse", "taskUUID": task_uuid})
         for task_uuid in dict.fromkeys(task_uuids)
@@ -87,13 +92,33 @@ async def poll_many(
     return poll.outcomes
 
 
+class _Turns:
+    """Wait with every request of one call but the first for whoever spaces a caller's requests."""
+
+    def __init__(self, before_more: Callable[[], Awaitable[object]] | None) -> None:
+        self._before_more = before_more
+        self._is_first = True
+
+    async def take(self) -> None:
+        """Return when the next request may leave."""
+        is_first, self._is_first = self._is_first, False
+        if not is_first and self._before_more is not None:
+            await self._before_more()
+
+
 class _Poll:
     """One call of `poll_many`."""
 
     def __init__(
-        self, transport: Transport, fallback: Transport | None, config: SDKConfig, trust: GroupTrust
+        self,
+        transport: Transport,
+        fallback: Transport | None,
+        config: SDKConfig,
+        trust: GroupTrust,
+        turns: _Turns,
     ) -> None:
         self.outcomes: dict[str, PollOutcome] = {}
+        self._turns = turns
         self._transport = transport
         self._fallback = fallback
         self._timeout_s = config.poll_request_timeout / 1_000
@@ -105,6 +130,7 @@ class _Poll:
             await self._ask_parts((TaskGroup((task,)) for task in group.tasks), transport)
             return False
         is_divisible = len(group.tasks) > 1
+        await self._turns.take()
         reply = await transport.exchange(
             Exchange(
                 group=group,

@@ -99,7 +99,7 @@ def _rejected_by_name(errors: Sequence[RunwareError]) -> SubmitOutcome:
     error = with_others(errors)
     if error.status_code in _GATEWAY_STATUSES:
         return Unclear(error)
-    if _is_account(error):
+    if is_account_error(error):
         return Blocked(error)
     if _is_busy(error):
         return Busy(error, error.retry_after_s)
@@ -117,7 +117,7 @@ def _rejected_as_a_whole(task_uuid: str, reply: Reply, *, is_alone: bool) -> Sub
         HTTPStatus.UNAUTHORIZED,
         HTTPStatus.PAYMENT_REQUIRED,
     } and not _is_providers(error)
-    if is_account_status or (reply.unscoped and _is_account(error)):
+    if is_account_status or (reply.unscoped and is_account_error(error)):
         return Blocked(error)
     # 429 as the answer to the whole request means that the model queue was full, and nothing was taken: were a
     # task of the group taken, the body would name it, and then we would not be here. Also without a readable body:
@@ -176,10 +176,11 @@ def _refuses_question(error: RunwareError, entry: Item, status: int | None) -> b
         return True
     if raw_code.startswith(("provider", "thirdParty")):
         return False
-    return error.code in {ErrorCode.AUTH, ErrorCode.RATE_LIMIT} or _is_account(error) or _is_busy(error)
+    return error.code in {ErrorCode.AUTH, ErrorCode.RATE_LIMIT} or is_account_error(error) or _is_busy(error)
 
 
-def _is_account(error: RunwareError) -> bool:
+def is_account_error(error: RunwareError) -> bool:
+    """Say whether the account itself is meant: its key, or its own credits, and no task or provider."""
     raw_code = raw_code_of(error)
     if _is_providers(error):
         return False

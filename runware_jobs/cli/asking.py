@@ -1,0 +1,50 @@
+"""Open what a worker works with, for one command that asks the platform itself."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from .opening import open_services
+from .terminal import FAILED, complain
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from runware_jobs.steps.context import Context
+
+_REACHED_WITHIN_S: Final = 20.0
+
+
+def with_platform(work: Callable[[Context], Awaitable[int]]) -> int:
+    """Give `work` a registered process that claims nothing; return its exit code.
+
+    Raises:
+        SettingsError, DatabaseBehind, EmbeddedError: before `work` is called.
+    """
+    from runware_jobs.assembly import open_worker  # noqa: PLC0415  the queue is loaded by commands that use it
+
+    settings, services = open_services()
+
+    async def run() -> int:
+        opening = open_worker(
+            settings, services, signals=[], send_signal=_nobody_hears, publish_link=_nobody_hears
+        )
+        try:
+            async with asyncio.timeout(_REACHED_WITHIN_S):
+                context = await opening.__aenter__()
+        except TimeoutError:
+            complain(f"The platform at {settings.http_base_url} does not answer. See: runware-jobs doctor")
+            return FAILED
+        code = FAILED
+        try:
+            code = await work(context)
+        finally:
+            await opening.__aexit__(None, None, None)
+        return code
+
+    return asyncio.run(run())
+
+
+def _nobody_hears(*_: Any) -> None:
+    """Signals and links leave from workers: this process has asked for none."""

@@ -1,0 +1,206 @@
+"""Recover: after a database restore, find out what was sent since the copy was made.
+
+The copy has forgotten claims, not jobs: the task UUID that each queued job's next send
+would have had is derived again and asked about, while nothing is claimed. What the
+platform or its archive knows gets its attempt back and is followed from there; a job
+that goes on to another attempt is asked about once more. Killed and run again, it
+begins anew with what is still open: all that it keeps is in the database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from runware_jobs.client import Missing, Polled
+from runware_jobs.core.states import AttemptState
+from runware_jobs.errors import NotPossible
+from runware_jobs.store import pauses, processes, recovery
+
+from .ask_archive import ask_archive_about
+from .holding import held_lease
+from .poll import poll
+from .rescue import adopt
+from .watch import watch_adopted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from runware_jobs.core.answers import Answer
+    from runware_jobs.store.recovery import Candidate
+
+    from .context import Context
+    from .watch import Watch
+
+_log = structlog.get_logger()
+PAUSED_FOR: Final = "recover: asking what was sent since the copy"
+_PAGE: Final = 100
+_AGAIN_S: Final = 0.5
+
+
+@dataclass(slots=True)
+class Recovered:
+    """What a recovery has found so far.
+
+    Of `to_ask` queued jobs `asked` were asked about: `found` had been sent, `held` may
+    have been and wait for a person. `open_at_copy` attempts were under way in the copy,
+    `unanswered` is what could not be asked yet. `is_resumed`: claims go on; False while
+    it works, and where somebody else had paused the account.
+    """
+
+    to_ask: int = 0
+    asked: int = 0
+    found: int = 0
+    held: int = 0
+    open_at_copy: int = 0
+    unanswered: int = 0
+    is_resumed: bool = False
+
+
+@dataclass(slots=True)
+class _Work:
+    since: datetime
+    begun_at: datetime
+    holds_unknown: bool
+    told: Callable[[Recovered], None]
+    seen: Recovered = field(default_factory=Recovered)
+    asked: set[UUID] = field(default_factory=set)
+    watches: list[Watch] = field(default_factory=list)
+
+
+async def recover(
+    context: Context, *, since: datetime, sends_unknown: bool, told: Callable[[Recovered], None]
+) -> Recovered:
+    """Settle what could have been sent since `since`, the time of the copy; then let claims go on.
+
+    The account stays paused where a person had paused it, and when this is interrupted.
+    A job that neither the platform nor its archive knows stays queued and goes out under
+    the task UUID that it would have had. When the copy is older than they are relied on
+    (RECONCILE_MAX_AGE_S) it is held as unclear instead, unless `sends_unknown`.
+    Calls `told` whenever there is news.
+
+    Raises:
+        NotPossible: a worker is alive, or the lease lapsed; the account is paused then.
+    """
+    async with held_lease(context):
+        async with context.engine.begin() as connection:
+            await pauses.pause_by_hand(connection, context.owner.account_id, reason=PAUSED_FOR)
+            await processes.lapse(connection, lease_s=context.tempo.lease_s)
+            begun_at = await recovery.database_time(connection)
+            living = await recovery.count_living(connection, context.owner)
+        if living:
+            raise NotPossible(
+                f"{living} workers are alive, or were when the copy was made: stop them, or wait for"
+                f" LEASE_S ({context.tempo.lease_s:g} seconds), and run this again. The account is paused."
+            )
+        is_too_old = (begun_at - since).total_seconds() > context.tempo.reconcile_max_age_s
+        work = _Work(since, begun_at, is_too_old and not sends_unknown, told)
+        await _settle_everything(context, work)
+        async with context.engine.begin() as connection:
+            work.seen.is_resumed = await recovery.is_paused_for(
+                connection, context.owner.account_id, reason=PAUSED_FOR
+            ) and await pauses.resume_by_hand(connection, context.owner.account_id)
+    told(work.seen)
+    return work.seen
+
+
+async def _settle_everything(context: Context, work: _Work) -> None:
+    while adopted := await adopt(context):
+        work.watches += adopted
+    work.seen.open_at_copy = len(work.watches)
+    async with context.engine.connect() as connection:
+        work.seen.to_ask = await recovery.count_candidates(
+            connection, context.owner.account_id, created_before=work.begun_at
+        )
+    work.told(work.seen)
+    while True:
+        asked, unanswered = await _ask_the_queue(context, work)
+        unsettled = await _follow(context, work)
+        work.seen.unanswered = unanswered + unsettled
+        work.told(work.seen)
+        # What ended meanwhile may have put its job back into the queue: looked at once more.
+        if not asked and not work.seen.unanswered:
+            return
+        await asyncio.sleep(_AGAIN_S if work.seen.unanswered else 0)
+
+
+async def _ask_the_queue(context: Context, work: _Work) -> tuple[int, int]:
+    """Ask about queued jobs not asked about yet; give how many answered, and how many did not."""
+    answered = unanswered = 0
+    after: UUID | None = None
+    while True:
+        async with context.engine.connect() as connection:
+            page = await recovery.read_candidates(
+                connection,
+                context.owner.account_id,
+                secret=context.secret,
+                created_before=work.begun_at,
+                after=after,
+                limit=_PAGE,
+            )
+        if not page:
+            return answered, unanswered
+        after = page[-1].job_id
+        new = [one for one in page if one.task_uuid not in work.asked]
+        if new:
+            silent = await _ask_about(context, work, new)
+            answered += len(new) - silent
+            unanswered += silent
+            work.seen.to_ask = max(work.seen.to_ask, work.seen.asked)
+            work.told(work.seen)
+
+
+async def _ask_about(context: Context, work: _Work, candidates: Sequence[Candidate]) -> int:
+    """Ask about one group and attach what was sent; give how many had no answer."""
+    await context.pace.turn()
+    outcomes = await context.client.poll_many(
+        [str(one.task_uuid) for one in candidates], before_more=context.pace.turn
+    )
+    context.doubts.hear(outcomes.values())
+    sent = [one for one in candidates if isinstance(outcomes[str(one.task_uuid)], Polled)]
+    missing = [one for one in candidates if isinstance(outcomes[str(one.task_uuid)], Missing)]
+    archived = await ask_archive_about(context, [one.task_uuid for one in missing])
+    unknown = [one for one in missing if (answer := archived[one.task_uuid]) and answer.says_nothing]
+    sent += [one for one in missing if (answer := archived[one.task_uuid]) and not answer.says_nothing]
+    to_attach = [*sent, *unknown] if work.holds_unknown else sent
+    if to_attach:
+        async with context.engine.begin() as connection:
+            attached = await recovery.attach(connection, context.owner, to_attach, sent_after=work.since)
+        work.watches += [watch_adopted(context, one) for one in attached]
+        _log.info("attempts_attached", attempts=len(attached))
+    work.asked.update(one.task_uuid for one in (*sent, *unknown))
+    work.seen.asked += len(sent) + len(unknown)
+    work.seen.found += len(sent)
+    work.seen.held += len(unknown) if work.holds_unknown else 0
+    return len(candidates) - len(sent) - len(unknown)
+
+
+async def _follow(context: Context, work: _Work) -> int:
+    """Poll what is not settled yet, and drop what is; give how many are left.
+
+    Settled is what has ended, what the platform says is going on (then nothing was sent
+    after it), and what neither it nor the archive knows (then a worker goes on).
+    """
+    left: list[Watch] = []
+    for start in range(0, len(work.watches), _PAGE):
+        group = work.watches[start : start + _PAGE]
+        for watch in group:
+            watch.doubt_at = 0.0
+        await context.pace.turn()
+        left += await poll(context, group)
+    doubtful = [watch for watch in left if watch.seen is None]
+    missing = [watch for watch in doubtful if watch.missing_since is not None]
+    archived = await ask_archive_about(context, [watch.task_uuid for watch in missing])
+    work.watches = [watch for watch in doubtful if not _is_settled(watch, archived.get(watch.task_uuid))]
+    return len(work.watches)
+
+
+def _is_settled(watch: Watch, archived: Answer | None) -> bool:
+    if archived is None:
+        return False
+    return archived.says_nothing or watch.state is AttemptState.ACCEPTED
