@@ -21,6 +21,7 @@ from sqlalchemy.exc import OperationalError
 from .archive import open_archive
 from .client import Runware, RunwareError
 from .client.account_errors import KeyVerdict, key_verdict
+from .core.answers import CostPer
 from .core.identity import organisation_of_key
 from .core.signing import Vault
 from .errors import DatabaseBehind, SettingsError
@@ -340,6 +341,7 @@ async def open_worker(
                 client=client,
                 pace=Pace(engine, owner.account_id),
                 callback_base_url=settings.callback_base_url,
+                cost_per=CostPer(settings.cost_per),
                 sender=sender,
                 vault=vault_of(services),
                 archive=archive,

@@ -130,8 +130,9 @@ class AsyncJobs:
     ) -> AsyncBatch:
         """Put many jobs into the queue as one batch, a thousand per statement.
 
-        Each of `params` is laid over `defaults`; `options` hold for all. A wrong one
-        stops here with its place named; those before it are in the batch.
+        Each of `params` is laid over `defaults`; `options` hold for all. When one is
+        wrong, or `params` itself raises, the batch is canceled: what is in it already and
+        has not gone out never will.
 
         Raises:
             InvalidJob: names the place and what is wrong.
@@ -143,8 +144,13 @@ class AsyncJobs:
         asked = (self._check_row(place, row, defaults, kind, shared) for place, row in enumerate(params))
         try:
             await self.producer.add_all(asked, tenant=shared.tenant, batch_id=batch_id)
-        finally:
-            await self.producer.seal_batch(batch_id)
+        except Exception as error:
+            try:
+                await self.producer.cancel_batch(batch_id)
+            except Exception as second:  # noqa: BLE001  the first one is what the caller has to see
+                error.add_note(f"Batch {batch_id} could not be canceled either: {type(second).__name__}.")
+            raise
+        await self.producer.seal_batch(batch_id)
         return await self.batch(str(batch_id))
 
     async def upload(self, media: Path | str | bytes, **options: Any) -> AsyncJob:

@@ -74,6 +74,7 @@ class Settings(BaseSettings):
     imports: Annotated[tuple[str, ...], NoDecode] = ()
     # Money, deadlines, what leaves
     daily_spend_limit_usd: Decimal | None = Field(default=None, gt=0)
+    cost_per: Literal["item", "task"] = "item"
     job_deadline_s: float | None = Field(default=None, gt=0)
     secret_key: SecretStr | None = None
     callback_base_url: str | None = None

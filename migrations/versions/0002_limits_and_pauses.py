@@ -43,6 +43,10 @@ def upgrade() -> None:
     )
     # Nobody ever read it: what a model may have in flight is its flow's.
     op.drop_column('bucket', 'max_in_flight', schema='runware_jobs')
+    # Accounts stay for ever and a bucket goes after its jobs: the checks cost each job two locks, and each bucket a look
+    # through all jobs.
+    op.drop_constraint(op.f('job_account_id_fkey'), 'job', schema='runware_jobs')
+    op.drop_constraint(op.f('job_bucket_id_fkey'), 'job', schema='runware_jobs')
     op.add_column('account', sa.Column('pause_kind', sa.Text(), nullable=True), schema='runware_jobs')
     op.add_column('account', sa.Column('probe_at', postgresql.TIMESTAMP(timezone=True), nullable=True), schema='runware_jobs')
     op.add_column('account', sa.Column('paused_s', sa.Double(), server_default=sa.text('0'), nullable=False), schema='runware_jobs')
@@ -123,4 +127,6 @@ def downgrade() -> None:
     op.drop_column('account', 'probe_at', schema='runware_jobs')
     op.drop_column('account', 'pause_kind', schema='runware_jobs')
     op.add_column('bucket', sa.Column('max_in_flight', sa.Integer(), nullable=True), schema='runware_jobs')
+    op.create_foreign_key(op.f('job_bucket_id_fkey'), 'job', 'bucket', ['bucket_id'], ['id'], source_schema='runware_jobs', referent_schema='runware_jobs')
+    op.create_foreign_key(op.f('job_account_id_fkey'), 'job', 'account', ['account_id'], ['id'], source_schema='runware_jobs', referent_schema='runware_jobs')
     op.drop_table('flow', schema='runware_jobs')

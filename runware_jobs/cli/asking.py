@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from .opening import open_services
@@ -23,7 +24,10 @@ def with_platform(work: Callable[[Context], Awaitable[int]]) -> int:
         SettingsError, DatabaseBehind, EmbeddedError: before `work` is called.
     """
     from runware_jobs.assembly import open_worker  # noqa: PLC0415  the queue is loaded by commands that use it
+    from runware_jobs.logs import configure_logs  # noqa: PLC0415  the same
 
+    # To stderr: what a machine reads is on stdout alone.
+    configure_logs(logging.WARNING)
     settings, services = open_services()
 
     async def run() -> int:

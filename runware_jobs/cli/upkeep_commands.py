@@ -80,8 +80,12 @@ async def _prune(engine: "AsyncEngine", expected: int, *, older_than_s: float) -
                 lines = await pruning.prune_deliveries(connection, older_than_s=older_than_s, limit=_BATCH)
             removed["deliveries"] += lines
             is_more = lines > 0
-        async with engine.begin() as connection:
-            removed["batches"] = await pruning.prune_batches(connection, older_than_s=older_than_s)
+        is_more = True
+        while is_more:
+            async with engine.begin() as connection:
+                batches = await pruning.prune_batches(connection, older_than_s=older_than_s, limit=_BATCH)
+            removed["batches"] += batches
+            is_more = batches > 0
     return removed
 
 

@@ -30,6 +30,7 @@ from .text.streaming import TextStream, open_stream
 from .typed_run import TypedRun
 from .utility_methods import UtilityMethods
 from .wire.grouping import GroupTrust
+from .wire.heavy import HeavyByRest
 from .wire.rest import RestTransport, open_session
 from .wire.sending import poll_many, submit_many
 from .wire.websocket import WebSocketTransport
@@ -325,7 +326,7 @@ class Runware(TypedRun, TaskMethods, UtilityMethods):
                 _for_socket(config), self._log, connect_socket=connect_socket, times=times
             )
         registry_url = f"{config.schemas_base_url.rstrip('/')}/registry.json"
-        transport, fallback = socket or rest, None if socket is None else rest
+        transport, fallback = (rest, None) if socket is None else (HeavyByRest(socket, rest), rest)
         trust = GroupTrust()
         return Parts(
             config=config,

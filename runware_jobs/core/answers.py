@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any, Final
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final, assert_never
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +26,13 @@ _UPLOAD_PHASES: Final = {"validated": 20, "downloaded": 40, "optimized": 60, "st
 _ENDS: Final = frozenset({"success", "error", "completed", "ready", "failed"})
 """Statuses of what has ended: the platform's own, an older spelling, and those of uploads.
 The task type does not help: a poll may be answered under its own (PROTOCOL 2.1)."""
+
+
+class CostPer(StrEnum):
+    """What the `cost` of an item is the price of: not known of the platform (PROTOCOL 17.9)."""
+
+    ITEM = "item"  # its own; a task costs what they sum up to
+    TASK = "task"  # the whole task's, repeated on each
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +157,31 @@ def cost_of(item: Mapping[str, Any]) -> Decimal | None:
     except InvalidOperation:
         return None
     return cost if cost.is_finite() and 0 <= cost < _MAX_COST_USD else None
+
+
+def task_cost(
+    known_usd: Decimal | None,
+    told: Sequence[NewResult],
+    *,
+    known_keys: frozenset[str],
+    cost_per: CostPer,
+) -> Decimal | None:
+    """Say what a task has cost as far as is known, given `known_usd` before and the items `told` now.
+
+    `known_keys` are the items that were told before. None while no item has told a cost.
+    In any order of partial answers the same comes out, and nothing is counted twice.
+    """
+    costs = [] if known_usd is None else [known_usd]
+    match cost_per:
+        case CostPer.ITEM:
+            costs += [one.cost_usd for one in told if one.cost_usd is not None and one.key not in known_keys]
+            return sum(costs[1:], costs[0]) if costs else None
+        case CostPer.TASK:
+            # The dearest, should it grow with the items that are ready.
+            costs += [one.cost_usd for one in told if one.cost_usd is not None]
+            return max(costs, default=None)
+        case _:
+            assert_never(cost_per)
 
 
 def _is_terminal(item: Mapping[str, Any]) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, assert_never
 
-from .answers import Answer, JobError, NewResult, read_answer
+from .answers import Answer, CostPer, JobError, NewResult, read_answer, task_cost
 from .events import EventType, NewEvent
 from .inputs import is_about_media
 from .moves import TURNED_AWAY, LiveAttempt, Move
@@ -54,7 +54,12 @@ class SendOutcome:
 
 
 def after_send(  # noqa: PLR0911  one return per row of the table
-    live: LiveAttempt, outcome: SendOutcome, *, classify: Classify, random: float
+    live: LiveAttempt,
+    outcome: SendOutcome,
+    *,
+    classify: Classify,
+    random: float,
+    cost_per: CostPer = CostPer.ITEM,
 ) -> Move:
     """Decide what one outcome of a send means (the table of DESIGN 4)."""
     if live.state is AttemptState.ACCEPTED and outcome.sent not in {Sent.ACCEPTED, Sent.CONFLICT}:
@@ -63,7 +68,7 @@ def after_send(  # noqa: PLR0911  one return per row of the table
     match outcome.sent:
         case Sent.ACCEPTED | Sent.CONFLICT:
             answer = outcome.answer if outcome.sent is Sent.ACCEPTED else Answer()
-            move = after_answer(live, answer, classify=classify, random=random)
+            move = after_answer(live, answer, classify=classify, random=random, cost_per=cost_per)
             if live.state is not AttemptState.UNCLEAR:
                 return move
             return replace(move, settlement=(note("resend", outcome.sent),))
@@ -72,7 +77,9 @@ def after_send(  # noqa: PLR0911  one return per row of the table
                 # A wrong request was wrong the first time. Any other reason may have come
                 # since: of the first send, which may be running, it says nothing (P2).
                 return note_settlement(live, "resend", outcome.sent)
-            return _ended(live, AttemptEnd.REFUSED, (), _error_of(outcome), random=random)
+            return _ended(
+                live, AttemptEnd.REFUSED, (), _error_of(outcome), cost_usd=live.known_cost_usd, random=random
+            )
         case Sent.BUSY | Sent.NOT_SENT | Sent.BLOCKED:
             return _handed_back(live, outcome, random=random)
         case Sent.UNCLEAR:
@@ -89,18 +96,26 @@ def after_send(  # noqa: PLR0911  one return per row of the table
 
 
 def after_answer(
-    live: LiveAttempt, answer: Answer, *, classify: Classify, random: float, told_by: str = "getResponse"
+    live: LiveAttempt,
+    answer: Answer,
+    *,
+    classify: Classify,
+    random: float,
+    told_by: str = "getResponse",
+    cost_per: CostPer = CostPer.ITEM,
 ) -> Move:
     """Decide what a cumulative answer about an accepted or unclear attempt means.
 
     The platform knows the task, so an unclear attempt is accepted by this; unless all it
     tells is an error that may be an earlier send's (`may_be_old`), which proves nothing.
-    `told_by` names who answered, for the attempt's record.
+    `told_by` names who answered, for the attempt's record; `cost_per` says what the cost
+    of an item is the price of.
     """
     if may_be_old(live, answer, told_by):
         return Move(live=live, settlement=noted(live, told_by, "an old refusal"))
     reading = read_answer(answer, expected=live.results_expected, classify=classify)
     fresh = tuple(result for result in reading.results if result.key not in live.known_keys)
+    cost = task_cost(live.known_cost_usd, reading.results, known_keys=live.known_keys, cost_per=cost_per)
     newly_accepted = live.state is not AttemptState.ACCEPTED
     submitted = [NewEvent(EventType.JOB_SUBMITTED)] if newly_accepted and live.carries_job else []
     # It was missing, and is there: whoever adopts it must not count from before.
@@ -108,7 +123,7 @@ def after_answer(
     settlement = noted(live, told_by, "known") if was_doubtful else ()
     if reading.is_complete:
         # Answered at once, or found in the archive: it was submitted all the same.
-        move = _completed(live, reading.results, fresh, random=random)
+        move = _completed(live, reading.results, fresh, cost_usd=cost, random=random)
         return replace(move, settlement=settlement, events=(*submitted, *move.events))
     return Move(
         live=live,
@@ -117,7 +132,7 @@ def after_answer(
         settlement=settlement,
         results=fresh,
         progress=reading.progress,
-        cost_usd=_sum_cost(live.known_cost_usd, fresh),
+        cost_usd=cost,
         events=(*submitted, *_result_events(fresh)),
     )
 
@@ -166,10 +181,12 @@ def after_forgotten_upload(live: LiveAttempt, *, random: float) -> Move:
     Another task UUID costs nothing here.
     """
     error = JobError("connection", "The answer to this upload was lost.", retryable=True)
-    return _ended(live, AttemptEnd.FAILED, (), error, random=random)
+    return _ended(live, AttemptEnd.FAILED, (), error, cost_usd=live.known_cost_usd, random=random)
 
 
-def after_late_answer(live: LiveAttempt, answer: Answer, *, classify: Classify) -> Move:
+def after_late_answer(
+    live: LiveAttempt, answer: Answer, *, classify: Classify, cost_per: CostPer = CostPer.ITEM
+) -> Move:
     """Decide what an answer means about an attempt that was given up as lost.
 
     Its job stays what it was called; results, cost and billing are put right.
@@ -178,7 +195,7 @@ def after_late_answer(live: LiveAttempt, answer: Answer, *, classify: Classify) 
     if not reading.is_complete:
         return _still_lost(live, "running")
     fresh = tuple(result for result in reading.results if result.key not in live.known_keys)
-    cost = _sum_cost(live.known_cost_usd, fresh)
+    cost = task_cost(live.known_cost_usd, reading.results, known_keys=live.known_keys, cost_per=cost_per)
     has_succeeded = bool(live.known_successes) or any(result.succeeded for result in reading.results)
     billing = Billing.BILLED if has_succeeded or cost else Billing.NONE
     return Move(
@@ -252,12 +269,17 @@ def _handed_back(live: LiveAttempt, outcome: SendOutcome, *, random: float) -> M
 
 
 def _completed(
-    live: LiveAttempt, results: Sequence[NewResult], fresh: tuple[NewResult, ...], *, random: float
+    live: LiveAttempt,
+    results: Sequence[NewResult],
+    fresh: tuple[NewResult, ...],
+    *,
+    cost_usd: Decimal | None,
+    random: float,
 ) -> Move:
     failures = [result.error for result in results if result.error is not None]
     successes = len({result.key for result in results if result.succeeded}) or live.known_successes
     if successes == 0:
-        return _ended(live, AttemptEnd.FAILED, fresh, failures[0], random=random)
+        return _ended(live, AttemptEnd.FAILED, fresh, failures[0], cost_usd=cost_usd, random=random)
     job_fails = bool(failures) and live.on_partial is OnPartial.FAIL
     final = EventType.JOB_FAILED if job_fails else EventType.JOB_SUCCEEDED
     return Move(
@@ -266,7 +288,7 @@ def _completed(
         outcome=AttemptEnd.SUCCEEDED,
         results=fresh,
         progress=100,
-        cost_usd=_sum_cost(live.known_cost_usd, fresh),
+        cost_usd=cost_usd,
         job_to=_if_carried(live, JobState.FAILED if job_fails else JobState.SUCCEEDED),
         job_error=failures[0] if job_fails and live.carries_job else None,
         billing=Billing.BILLED,
@@ -278,14 +300,19 @@ def _completed(
 
 
 def _ended(
-    live: LiveAttempt, outcome: AttemptEnd, fresh: tuple[NewResult, ...], error: JobError, *, random: float
+    live: LiveAttempt,
+    outcome: AttemptEnd,
+    fresh: tuple[NewResult, ...],
+    error: JobError,
+    *,
+    cost_usd: Decimal | None,
+    random: float,
 ) -> Move:
     """End an attempt without a success, and decide whether its job goes on.
 
     Nothing is tried again once an item was paid.
     """
-    cost = _sum_cost(live.known_cost_usd, fresh)
-    is_free = live.carries_job and live.known_successes == 0 and not cost
+    is_free = live.carries_job and live.known_successes == 0 and not cost_usd
     # The platform has forgotten an upload of ours: uploaded again, the task may do. Once.
     renews = is_free and live.inputs is Inputs.READY and is_about_media(error.code, error.parameter)
     may_retry = renews or (is_free and error.code in RETRIED_CODES and live.number < live.max_attempts)
@@ -302,10 +329,10 @@ def _ended(
         outcome=outcome,
         attempt_error=error,
         results=fresh,
-        cost_usd=cost,
+        cost_usd=cost_usd,
         job_to=_if_carried(live, JobState.QUEUED if may_retry else JobState.FAILED),
         job_error=error if live.carries_job and not may_retry else None,
-        billing=Billing.BILLED if cost else Billing.NONE,
+        billing=Billing.BILLED if cost_usd else Billing.NONE,
         delay_s=delay_s,
         renews_inputs=renews,
         events=(*_result_events(fresh), *event),
@@ -328,10 +355,3 @@ def _error_of(outcome: SendOutcome) -> JobError:
 
 def _result_events(fresh: Sequence[NewResult]) -> list[NewEvent]:
     return [NewEvent(EventType.JOB_RESULT, {"key": result.key}) for result in fresh]
-
-
-def _sum_cost(known: Decimal | None, fresh: Sequence[NewResult]) -> Decimal | None:
-    costs = [result.cost_usd for result in fresh if result.cost_usd is not None]
-    if known is not None:
-        costs.append(known)
-    return sum(costs[1:], costs[0]) if costs else None

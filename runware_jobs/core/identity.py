@@ -12,7 +12,7 @@ import hmac
 import os
 import time
 from typing import TYPE_CHECKING
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import orjson
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _TASK = b"runware-jobs/task/1"
 _ACCOUNT = b"runware-jobs/account/1"
+_KEYED_JOBS = UUID("6f1d5e0c-2f5b-4f0a-9d2c-0b7a5e8c4d31")
 
 
 def task_uuid(secret: bytes, job_id: UUID, run: int, number: int) -> UUID:
@@ -44,6 +45,17 @@ def request_hash(kind: str, params: Mapping[str, Any]) -> bytes:
     """Hash what a producer asked for, so that a replay can be told from another request."""
     body = orjson.dumps([kind, params], option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(body).digest()
+
+
+def job_id_of_key(tenant: str, key: str, request: bytes) -> UUID:
+    """Derive the id of a job that was asked for under a key of its own (RFC 9562, v5).
+
+    A database restored from a copy does not know the jobs that came after it. Replayed
+    under their keys they get the ids that they had, so their task UUIDs too, and what was
+    paid for is found instead of bought again. `request` is the request's hash: another
+    request under the same key must never meet the first one's results.
+    """
+    return uuid5(_KEYED_JOBS, orjson.dumps([tenant, key, request.hex()]).decode())
 
 
 def new_job_id() -> UUID:

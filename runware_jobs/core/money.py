@@ -28,7 +28,9 @@ class Purse:
     def can_hold(self, usd: Decimal | None) -> bool:
         """Tell whether one more job fits beside everything that is under way."""
         if usd is None:
-            return not self.has_unpriced and not self.held_usd and self.spent_usd < self.limit_usd
+            # Beside what is held: a purse that many draw from is never without a hold, and
+            # the first job of a new model would wait for ever.
+            return not self.has_unpriced and self.spent_usd + self.held_usd < self.limit_usd
         return self.spent_usd + self.held_usd + usd <= self.limit_usd
 
     def is_exhausted_for(self, usd: Decimal | None) -> bool:
@@ -70,8 +72,9 @@ class Request:
 class Verdict:
     """Which jobs may go out, with their holds, and whom the money keeps back.
 
-    `exhausted` are used up: nothing of theirs fits even if all that is under way were
-    free. `short` can pay no more now; what is under way may give something back.
+    `exhausted` are used up: nothing of theirs that was asked for fits, even if all that is
+    under way were free. `short` can pay not all now; what is under way may give something
+    back, or one job costs more than is left.
     """
 
     admitted: list[UUID] = field(default_factory=list)
@@ -80,6 +83,9 @@ class Verdict:
     exhausted_tenants: set[str] = field(default_factory=set)
     short_batches: set[UUID] = field(default_factory=set)
     short_tenants: set[str] = field(default_factory=set)
+    # Those with a job that fits, or would if all that is under way were free.
+    paying_batches: set[UUID] = field(default_factory=set)
+    paying_tenants: set[str] = field(default_factory=set)
 
 
 def admit(requests: Sequence[Request], purses: Purses) -> Verdict:
@@ -99,19 +105,28 @@ def admit(requests: Sequence[Request], purses: Purses) -> Verdict:
         verdict.admitted.append(request.job_id)
         if usd is not None:
             verdict.holds[request.job_id] = usd
+    # Used up only where nothing fits: one job that costs more than is left pauses no others.
+    verdict.exhausted_batches = verdict.short_batches - verdict.paying_batches
+    verdict.exhausted_tenants = verdict.short_tenants - verdict.paying_tenants
+    verdict.short_batches -= verdict.exhausted_batches
+    verdict.short_tenants -= verdict.exhausted_tenants
     return verdict
 
 
 def _budgets_allow(request: Request, batch: Purse | None, tenant: Purse | None, verdict: Verdict) -> bool:
     """Tell whether both budgets take the job; note in `verdict` whose does not."""
     usd = request.expected_usd
-    allow = True
-    if batch is not None and request.batch_id is not None and not batch.can_hold(usd):
-        allow = False
-        used_up = batch.is_exhausted_for(usd)
-        (verdict.exhausted_batches if used_up else verdict.short_batches).add(request.batch_id)
-    if tenant is not None and not tenant.can_hold(usd):
-        allow = False
-        used_up = tenant.is_exhausted_for(usd)
-        (verdict.exhausted_tenants if used_up else verdict.short_tenants).add(request.tenant)
-    return allow
+    by_batch = by_tenant = True
+    if batch is not None and request.batch_id is not None:
+        by_batch = batch.can_hold(usd)
+        if by_batch or not batch.is_exhausted_for(usd):
+            verdict.paying_batches.add(request.batch_id)
+        if not by_batch:
+            verdict.short_batches.add(request.batch_id)
+    if tenant is not None:
+        by_tenant = tenant.can_hold(usd)
+        if by_tenant or not tenant.is_exhausted_for(usd):
+            verdict.paying_tenants.add(request.tenant)
+        if not by_tenant:
+            verdict.short_tenants.add(request.tenant)
+    return by_batch and by_tenant

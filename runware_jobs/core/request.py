@@ -246,7 +246,13 @@ def _has_nul(value: Any) -> bool:
 
 
 def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and 1 <= len(value) <= _MAX_KEY and "\x00" not in value
+    if not isinstance(value, str) or not 1 <= len(value) <= _MAX_KEY or "\x00" in value:
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+    return True
 
 
 def _whole(name: str, value: Any, low: int, high: int) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from .answers import CostPer
 from .decisions import after_answer, after_forgotten_upload, after_loss, may_be_old, noted
 from .moves import Move
 from .states import AttemptState, Lane
@@ -75,6 +76,7 @@ def after_doubt(
     late_s: float | None,
     classify: Classify,
     random: float,
+    cost_per: CostPer = CostPer.ITEM,
 ) -> Move:
     """Decide about a task that `getResponse` has just not known, with what the archive said.
 
@@ -92,7 +94,9 @@ def after_doubt(
         if resend is not Resend.NEVER:
             return Move(live=live, settlement=unknown, resent=True if resend is Resend.NOW else None)
     elif archived is not None:
-        move = after_answer(live, archived, classify=classify, random=random, told_by="archive")
+        move = after_answer(
+            live, archived, classify=classify, random=random, told_by="archive", cost_per=cost_per
+        )
         if not move.changes_nothing:
             return replace(move, settlement=(*unknown, *move.settlement))
     if unknown_for_s(live) >= _give_up_s(live, archived, patience, late_s):

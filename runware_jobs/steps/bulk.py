@@ -24,15 +24,16 @@ _AT_ONCE: Final = 25
 async def write_all(rows: Iterable[_T], write: Callable[[list[_T]], Coroutine[Any, Any, None]]) -> None:
     """Write all of `rows`, as they are made, with one call of `write` for each thousand.
 
-    What `rows` raises goes to the caller when those before it are written. What `write`
-    raises stops everything: the calls under way are canceled, their transactions are not kept.
+    What `rows` raises goes to the caller when the thousands before are written; what was
+    taken of the next is not. What `write` raises stops everything: the calls under way are
+    canceled, their transactions are not kept.
     """
     room = asyncio.Semaphore(_WRITERS)
     source = iter(rows)
     refused: Exception | None = None
     try:
         async with asyncio.TaskGroup() as group:
-            while refused is None:
+            while True:
                 chunk: list[_T] = []
                 try:
                     for row in source:
@@ -43,7 +44,7 @@ async def write_all(rows: Iterable[_T], write: Callable[[list[_T]], Coroutine[An
                             await asyncio.sleep(0)
                 except Exception as error:  # noqa: BLE001  raised below, when those before it are written
                     refused = error
-                if not chunk:
+                if not chunk or refused is not None:
                     break
                 await room.acquire()
                 group.create_task(write(chunk)).add_done_callback(lambda _: room.release())

@@ -67,7 +67,7 @@ async def retry(
         await batches.reopen_batches(connection, batch_ids)
         return
     if await jobs.complete_jobs(connection, [job_id]):
-        await announce(connection, [_event(job_id, EventType.JOB_SUCCEEDED)])
+        await announce(connection, _run_without_a_task(job_id))
         return
     if job["billing"] == Billing.UNCLEAR and not accept_double_billing:
         raise NotPossible(
@@ -101,13 +101,20 @@ async def retry_failed(connection: AsyncConnection, batch_id: UUID) -> tuple[int
         await announce(
             connection,
             [_event(job_id, EventType.JOB_RETRYING, adopted=True) for job_id in adopted]
-            + [_event(job_id, EventType.JOB_SUCCEEDED) for job_id in completed]
+            + [event for job_id in completed for event in _run_without_a_task(job_id)]
             + [_event(job_id, EventType.JOB_RETRYING, adopted=False) for job_id in again],
         )
         retried += len(adopted) + len(completed) + len(again)
     if retried:
         await batches.reopen_batches(connection, [batch_id])
     return retried, skipped
+
+
+def _run_without_a_task(job_id: UUID) -> list[dict[str, object]]:
+    return [
+        _event(job_id, EventType.JOB_RETRYING, adopted=False) | {"back": 1},
+        _event(job_id, EventType.JOB_SUCCEEDED),
+    ]
 
 
 def _event(job_id: UUID, type_: EventType, **data: bool) -> dict[str, object]:

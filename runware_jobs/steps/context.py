@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from runware_jobs.core.answers import CostPer
 from runware_jobs.core.settling import Patience
 
 from .doubts import Doubts
@@ -65,9 +67,11 @@ class Context:
     another context. `vault` None: webhooks cannot be signed and stay in the outbox.
     `archive` None: outputs stay where the platform keeps them.
     `pace` gives the turn that each request to the platform waits for; `doubts` keeps
-    what the platform said of the account itself, until it was looked into; `expected`
+    what the platform said of the account itself, until it was looked into; `outbox_due`
+    is set when something was written that is to leave; `expected`
     is how long tasks take, by model and size, where that was learned.
-    `callback_base_url` None: the platform cannot call back.
+    `callback_base_url` None: the platform cannot call back. `cost_per` is what the cost
+    of an item is taken for.
     `signals` names those with receivers here. `send_signal` and `publish_link` belong to the shell that has Celery; both block and
     are called in threads.
     """
@@ -85,8 +89,10 @@ class Context:
     send_signal: SendSignal
     publish_link: PublishLink
     doubts: Doubts = field(default_factory=Doubts)
+    outbox_due: asyncio.Event = field(default_factory=asyncio.Event)
     expected: dict[LearnedAs, Expected] = field(default_factory=dict)
     callback_base_url: str | None = None
+    cost_per: CostPer = CostPer.ITEM
     random: Callable[[], float] = field(default=random.random)
 
     def owned_by(self, owner: Owner) -> Context:

@@ -6,7 +6,7 @@ hands over as a `Path` is read here, in its process; a worker opens no path.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,7 +14,7 @@ from runware_jobs.client import RunwareError, file_to_data_uri
 from runware_jobs.client.files import encode_local_files
 from runware_jobs.client.services.registry import bundled_registry, resolve_task_type
 from runware_jobs.core.addresses import AddressRefused, check_url
-from runware_jobs.core.identity import new_job_id
+from runware_jobs.core.identity import job_id_of_key, new_job_id
 from runware_jobs.core.inputs import LARGE_BYTES, REFERENCE, extract_inputs, inputs_of
 from runware_jobs.core.request import NewJob, Options, make_job, refuse_deep
 from runware_jobs.core.states import SCHEDULED, JobState, Kind
@@ -79,6 +79,9 @@ def ask(
         except AddressRefused as error:
             raise InvalidJob(f"webhook_url: {error.message}", parameter="webhook_url") from error
     job = make_job(job_id or new_job_id(), kind, filled, options, inputs=inputs_of(inputs))
+    key = options.idempotency_key or options.external_id
+    if job_id is None and key is not None:
+        job = replace(job, id=job_id_of_key(options.tenant, key, job.request_hash))
     return Asked(job, inputs)
 
 

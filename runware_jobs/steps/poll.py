@@ -77,7 +77,13 @@ async def _record(
         return set()
 
     def decide(live: LiveAttempt) -> Move:
-        move = after_answer(live, news[live.task_uuid], classify=item_error, random=context.random())
+        move = after_answer(
+            live,
+            news[live.task_uuid],
+            classify=item_error,
+            random=context.random(),
+            cost_per=context.cost_per,
+        )
         return replace(move, unseen_s=unseen_s[live.task_uuid])
 
     moves = await record(context, news, decide)

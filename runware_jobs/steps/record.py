@@ -43,13 +43,14 @@ async def record(
     """
     wanted = list(task_uuids)
 
-    async def once(connection: AsyncConnection) -> dict[UUID, Move]:
+    async def once(connection: AsyncConnection) -> tuple[dict[UUID, Move], bool]:
         live = await store.lock_owned(connection, context.owner, wanted)
         decided = {task: move for task, attempt in live.items() if (move := decide(attempt)) is not None}
-        await store.carry_out(connection, list(decided.values()))
-        return decided
+        return decided, await store.carry_out(connection, list(decided.values()))
 
-    moves = await committed(context.engine, once)
+    moves, is_told = await committed(context.engine, once)
+    if is_told:
+        context.outbox_due.set()
     for move in moves.values():
         if not move.changes_nothing:
             _tell(move)

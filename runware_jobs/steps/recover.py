@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from runware_jobs.client import Missing, Polled
-from runware_jobs.core.states import AttemptState
 from runware_jobs.errors import NotPossible
 from runware_jobs.store import pauses, processes, recovery
 
@@ -184,7 +183,8 @@ async def _follow(context: Context, work: _Work) -> int:
     """Poll what is not settled yet, and drop what is; give how many are left.
 
     Settled is what has ended, what the platform says is going on (then nothing was sent
-    after it), and what neither it nor the archive knows (then a worker goes on).
+    after it), what neither it nor the archive knows, and what the archive says too
+    little of to decide (then a worker goes on).
     """
     left: list[Watch] = []
     for start in range(0, len(work.watches), _PAGE):
@@ -203,4 +203,8 @@ async def _follow(context: Context, work: _Work) -> int:
 def _is_settled(watch: Watch, archived: Answer | None) -> bool:
     if archived is None:
         return False
-    return archived.says_nothing or watch.state is AttemptState.ACCEPTED
+    # What the archive knows is recorded when the settlement comes to it, and may be an end
+    # after which another attempt was sent. Left to a worker before that, this one would be
+    # ended later, and the next sent again without a question.
+    was_looked_into = watch.doubt_at > 0
+    return archived.says_nothing or was_looked_into

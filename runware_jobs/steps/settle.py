@@ -75,6 +75,7 @@ async def settle(context: Context, watches: Sequence[Watch]) -> set[UUID]:
             late_s=_late_s(context, doubtful[task]),
             classify=item_error,
             random=context.random(),
+            cost_per=context.cost_per,
         )
         if move.resent:
             marked.add(task)
@@ -170,7 +171,13 @@ async def _resend(context: Context, watches: Mapping[UUID, Watch], window: SendW
     answers |= {UUID(task): send_outcome(outcome) for task, outcome in outcomes.items()}
 
     def decide(live: LiveAttempt) -> Move:
-        return after_send(live, answers[live.task_uuid], classify=item_error, random=context.random())
+        return after_send(
+            live,
+            answers[live.task_uuid],
+            classify=item_error,
+            random=context.random(),
+            cost_per=context.cost_per,
+        )
 
     moves = await record(context, answers, decide)
     _remember(watches, moves)

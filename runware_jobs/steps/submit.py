@@ -106,7 +106,13 @@ async def send_group(context: Context, group: Group) -> tuple[Watch, ...]:
     answers = {UUID(task): send_outcome(outcome) for task, outcome in outcomes.items()} | made.withheld
 
     def decide(live: LiveAttempt) -> Move:
-        return after_send(live, answers[live.task_uuid], classify=item_error, random=context.random())
+        return after_send(
+            live,
+            answers[live.task_uuid],
+            classify=item_error,
+            random=context.random(),
+            cost_per=context.cost_per,
+        )
 
     moves = await record(context, answers, decide)
     _log.info(

@@ -25,7 +25,9 @@ _MOST_ALONG_BYTES: Final = 64_000_000
 """How much media one submit carries in memory; what comes on top goes with the next."""
 
 _NO_INPUT: Final = SendOutcome(
-    Sent.REFUSED, error=JobError("notFound", "An input of this job is no longer stored: enqueue it again.")
+    Sent.REFUSED,
+    # No error of the platform's about media: uploading again could not help.
+    error=JobError("validation", "An input of this job is no longer stored: enqueue it again."),
 )
 _LATER: Final = SendOutcome(Sent.NOT_SENT)
 

@@ -117,7 +117,7 @@ async def _settle_lost(context: Context, tasks: Sequence[UUID]) -> dict[UUID, Fo
             return after_late_silence(live, Found.NO_ANSWER)
         if answer.says_nothing:
             return after_late_silence(live, Found.UNKNOWN)
-        return after_late_answer(live, answer, classify=item_error)
+        return after_late_answer(live, answer, classify=item_error, cost_per=context.cost_per)
 
     async def once(connection: AsyncConnection) -> dict[UUID, Found]:
         decided = [decide(live) for live in (await moves.lock_lost(connection, tasks)).values()]

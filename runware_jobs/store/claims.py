@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .processes import Owner
 
 _LOOKS: Final = 8
-"""So often one claim looks past those who cannot pay, before it is content with what it has."""
+"""So often one claim looks past those who cannot pay or are full, before it is content with what it has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,12 +99,12 @@ async def claim(
     if not has_turn and account["tokens"] < 1:
         # It only looks whether there is anything to take: nobody waits for a turn that
         # would then be lost to others.
-        return Claim(wants_turn=bool(await _candidates(connection, owner.account_id, 1, past)))
+        return Claim(wants_turn=bool(await _candidates(connection, owner.account_id, 1, past, wide=False)))
     values |= {"tokens": None if has_turn else account["tokens"] - 1, "counted_at": account["counted_at"]}
     brake = _brake(account)
     taken: list[Claimed] = []
-    for _ in range(_LOOKS):
-        rows = await _candidates(connection, owner.account_id, room - len(taken), past)
+    for look in range(_LOOKS):
+        rows = await _candidates(connection, owner.account_id, room - len(taken), past, wide=look > 0)
         if not rows:
             break
         purses = await _purses(connection, rows, brake)
@@ -116,8 +116,10 @@ async def claim(
                 connection, values, [admitted[one] for one in verdict.admitted], verdict, secret
             )
             values["tokens"] = None
-        # Whoever cannot pay now stands at the head of the turns until it can: look past.
-        if len(taken) >= room or not past.add(verdict):
+        # Whoever cannot pay now stands at the head of the turns until it can, and so does
+        # what models had room for only in part: look past.
+        may_have_more = past.add(verdict) or (rows[0]["is_cut"] and verdict.admitted)
+        if len(taken) >= room or not may_have_more:
             break
     return Claim(tuple(taken), again_in_s=0.0) if taken else Claim()
 
@@ -140,11 +142,12 @@ class _Past:
 
 
 async def _candidates(
-    connection: AsyncConnection, account_id: int, room: int, past: _Past
+    connection: AsyncConnection, account_id: int, room: int, past: _Past, *, wide: bool
 ) -> list[dict[str, Any]]:
     values = {
         "account_id": account_id,
         "room": room,
+        "wide": wide,
         "short_batches": [str(batch_id) for batch_id in past.batches],
         "short_tenants": list(past.tenants),
     }

@@ -224,12 +224,12 @@ known_bucket AS (
     WHERE bucket.batch_id {{is_batch}}
 ),
 new_bucket AS (
-    -- DO UPDATE, not DO NOTHING: a bucket made by somebody else at this moment must
-    -- come back too. Known buckets are never written, so no claim waits for a caller.
+    -- A bucket that somebody else makes at this moment is waited for, and found in the next
+    -- round. Locked by an update it would keep claims waiting for the caller's commit.
     INSERT INTO {SCHEMA}.bucket (account_id, lane, model, tenant, priority, batch_id, state, pause_reason)
     SELECT account_id, lane, model, tenant, priority, {{batch_id}}, {{bucket_state}}
     FROM (SELECT * FROM wanted EXCEPT SELECT account_id, lane, model, tenant, priority FROM known_bucket) AS missing
-    ON CONFLICT ON CONSTRAINT bucket_identity_key DO UPDATE SET lane = excluded.lane
+    ON CONFLICT ON CONSTRAINT bucket_identity_key DO NOTHING
     RETURNING id, account_id, lane, model, tenant, priority
 ),
 bucket AS (SELECT * FROM known_bucket UNION ALL SELECT * FROM new_bucket),

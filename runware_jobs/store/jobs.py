@@ -167,7 +167,10 @@ async def requeue_jobs(connection: AsyncConnection, job_ids: Iterable[UUID]) -> 
 
 
 async def complete_jobs(connection: AsyncConnection, job_ids: Iterable[UUID]) -> list[UUID]:
-    """Call those locked jobs succeeded that lack nothing, as a run that asks for nothing."""
+    """Call those locked jobs succeeded that lack nothing, as a run that asks for nothing.
+
+    Raises `seq` by two: the run begins, and ends.
+    """
     rows = await connection.execute(text(_LACKS_NOTHING), {"ids": [str(job_id) for job_id in job_ids]})
     return [row.id for row in rows]
 
@@ -277,7 +280,7 @@ _ARRIVED: Final = f"""
 
 # What earlier runs have cost stays billed.
 _RUNS_AGAIN: Final = f"""
-UPDATE {SCHEMA}.job SET run = run + 1, attempts = 0, times_busy = 0, error = NULL, seq = seq + 1,
+UPDATE {SCHEMA}.job SET run = run + 1, attempts = 0, times_busy = 0, error = NULL, seq = seq + {{events}},
     billing = CASE WHEN cost_usd > 0 THEN 'billed' ELSE 'none' END, deadline_at = NULL, start_deadline_at = NULL,
     {{changes}}
 WHERE id = ANY (CAST(:ids AS uuid[])) AND state IN ('failed', 'canceled')
@@ -287,6 +290,7 @@ RETURNING id
 """
 
 _REQUEUE: Final = _RUNS_AGAIN.format(
+    events=1,
     changes=f"""state = 'queued', progress = NULL, finished_at = NULL, submitted_at = NULL, run_at = now(),
     results_expected = results_asked - {_ARRIVED},
     inputs = CASE WHEN inputs IS NULL THEN NULL ELSE '{Inputs.AWAITED}' END""",
@@ -294,6 +298,7 @@ _REQUEUE: Final = _RUNS_AGAIN.format(
 )
 
 _LACKS_NOTHING: Final = _RUNS_AGAIN.format(
+    events=2,
     changes="state = 'succeeded', progress = 100, finished_at = now()",
     condition=f"results_asked <= {_ARRIVED}",
 )

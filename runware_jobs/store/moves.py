@@ -107,39 +107,42 @@ def _unknown_s(steps: Sequence[Mapping[str, Any]], now: datetime) -> float | Non
     return (now - datetime.fromisoformat(told["at"])).total_seconds()
 
 
-async def carry_out(connection: AsyncConnection, moves: Sequence[Move]) -> None:
-    """Write `moves`, made from attempts locked in this transaction; does not commit."""
+async def carry_out(connection: AsyncConnection, moves: Sequence[Move]) -> bool:
+    """Write `moves`, made from attempts locked in this transaction; does not commit. True: something is to leave."""
     moves = [move for move in moves if not move.changes_nothing]
     if not moves:
-        return
+        return False
     rows = as_json([_row(move) for move in moves])
     await connection.execute(text(_ATTEMPTS), {"moves": rows})
     results = [row for move in moves for row in _result_rows(move)]
     if results:
         await connection.execute(text(_RESULTS), {"results": as_json(results)})
     await connection.execute(text(_JOBS), {"moves": rows})
-    await announce(connection, [row for move in moves for row in _event_rows(move)])
+    is_told = await announce(connection, [row for move in moves for row in _event_rows(move)])
     await release(connection, moves)
     if any(_is_sample(move) for move in moves):
         await connection.execute(text(_ESTIMATES), {"moves": rows})
+    return is_told
 
 
-async def announce(connection: AsyncConnection, events: Sequence[dict[str, Any]]) -> None:
-    """Write events of jobs that this transaction has locked, with their outbox rows.
+async def announce(connection: AsyncConnection, events: Sequence[dict[str, Any]]) -> bool:
+    """Write events of jobs that this transaction has locked, with their outbox rows; False: nobody wants them.
 
     Each entry has `job_id`, `type`, `data`, and `back`: how many events of the same
     job follow it in this call (its `seq` counts back from the job's, raised before).
     """
-    if events:
-        await connection.execute(
-            text(_EVENTS),
-            {
-                "events": as_json(events),
-                "default_events": sorted(DEFAULT_WEBHOOK_EVENTS),
-                "final_events": sorted(FINAL_EVENTS),
-                "result_event": EventType.JOB_RESULT,
-            },
-        )
+    if not events:
+        return False
+    told = await connection.execute(
+        text(_EVENTS),
+        {
+            "events": as_json(events),
+            "default_events": sorted(DEFAULT_WEBHOOK_EVENTS),
+            "final_events": sorted(FINAL_EVENTS),
+            "result_event": EventType.JOB_RESULT,
+        },
+    )
+    return told.rowcount > 0
 
 
 def _is_sample(move: Move) -> bool:

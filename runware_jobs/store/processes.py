@@ -157,7 +157,7 @@ async def adopt(connection: AsyncConnection, owner: Owner, *, lease_s: float, li
     Those are: given back, left by a lapsed process, or `sending` for longer than
     any request takes, because a claim's own commit was lost on the way. One that was
     `sending` becomes `unclear`: its owner may have sent it. The fence of its send has
-    passed long ago, because a lease outlasts every request.
+    passed: a process may have claimed in the last moment of its lease.
     """
     values = {
         "account_id": owner.account_id,
@@ -212,6 +212,8 @@ WITH orphan AS (
       AND (attempt.owner_id IS NULL OR process.stopped_at IS NOT NULL
            OR (attempt.state = '{AttemptState.SENDING}'
                AND attempt.send_before < clock_timestamp() - make_interval(secs => :lease_s)))
+      -- Settled any earlier, a resend could pass a first send that is still to leave.
+      AND (attempt.state <> '{AttemptState.SENDING}' OR attempt.send_before < clock_timestamp())
     LIMIT :limit FOR UPDATE OF attempt SKIP LOCKED
 )
 UPDATE {SCHEMA}.attempt SET owner_id = :owner_id, epoch = :epoch,

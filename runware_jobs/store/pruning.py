@@ -51,9 +51,17 @@ async def prune_deliveries(connection: AsyncConnection, *, older_than_s: float, 
     return removed.rowcount
 
 
-async def prune_batches(connection: AsyncConnection, *, older_than_s: float) -> int:
-    """Remove the batches that ended longer ago than that and have no job left; the caller commits."""
-    removed = await connection.execute(text(_PRUNE_BATCHES), {"older_than_s": older_than_s})
+async def prune_batches(connection: AsyncConnection, *, older_than_s: float, limit: int) -> int:
+    """Remove at most `limit` batches that ended longer ago than that and have no job left; the caller commits.
+
+    Their buckets go with them. A batch that somebody is enqueueing into stays.
+    """
+    values = {"older_than_s": older_than_s, "limit": limit}
+    ids = (await connection.execute(text(_LOCK_BATCHES), values)).scalars().all()
+    if not ids:
+        return 0
+    # A statement of its own: it sees the jobs that came before the locks.
+    removed = await connection.execute(text(_PRUNE_BATCHES), {"ids": [str(id_) for id_ in ids]})
     return removed.rowcount
 
 
@@ -95,8 +103,12 @@ DELETE FROM {SCHEMA}.delivery WHERE id IN (
     LIMIT :limit FOR UPDATE SKIP LOCKED)
 """
 
-_PRUNE_BATCHES: Final = f"""
-DELETE FROM {SCHEMA}.batch
-WHERE COALESCE(finished_at, created_at) < now() - make_interval(secs => :older_than_s)
-    AND NOT EXISTS (SELECT FROM {SCHEMA}.job WHERE job.batch_id = batch.id)
+_HAS_NO_JOB: Final = f"NOT EXISTS (SELECT FROM {SCHEMA}.job WHERE job.batch_id = batch.id)"
+
+_LOCK_BATCHES: Final = f"""
+SELECT id FROM {SCHEMA}.batch
+WHERE COALESCE(finished_at, created_at) < now() - make_interval(secs => :older_than_s) AND {_HAS_NO_JOB}
+ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED
 """
+
+_PRUNE_BATCHES: Final = f"DELETE FROM {SCHEMA}.batch WHERE id = ANY (CAST(:ids AS uuid[])) AND {_HAS_NO_JOB}"

@@ -40,44 +40,63 @@ lane_room AS (
 
 _DUE: Final = f"{CLAIMABLE} AND run_at <= now()"
 
-# A party is what one tenant has for one model at one priority. Of each, so many jobs are
-# looked at that a claim is filled from few long queues as well as from many short ones,
-# and never more than a few times its room. A batch or tenant that was paused while
-# somebody made a bucket for it is told by its own row.
+# A line is what one tenant has at one priority. Lines are looked through in the order of
+# their turns, and no longer than until twice a claim's jobs have been found: what is left
+# was served less long ago, and is first at the next claim. So a claim's cost grows with the
+# jobs it takes, not with the buckets that have some. Of each line so many buckets are looked
+# at (`width`), and of each bucket so many jobs (`depth`), that few long queues fill a claim
+# as well as many short ones. A claim that limits cut short looks again, with `wide`.
+# A batch or tenant that was paused while somebody made a bucket for it is told by its own row.
 CANDIDATES: Final = f"""
 WITH {_ROOMS},
-open_bucket AS MATERIALIZED (
-    SELECT bucket.id, bucket.tenant, bucket.priority, bucket.lane, bucket.model, bucket.batch_id, last_served_at,
-        max(last_served_at) OVER (PARTITION BY bucket.tenant) AS tenant_served_at,
-        COALESCE(flow_room.room, :room) AS flow_room, COALESCE(lane_room.room, :room) AS lane_room
+open_bucket AS (
+    -- Turns need an order, not an alphabet: that of bytes is the cheapest.
+    SELECT bucket.id, bucket.tenant COLLATE "C" AS tenant, bucket.priority, last_served_at
     FROM {SCHEMA}.bucket LEFT JOIN flow_room USING (lane, model) LEFT JOIN lane_room USING (lane)
     LEFT JOIN {SCHEMA}.tenant ON tenant.name = bucket.tenant
     WHERE bucket.account_id = :account_id AND bucket.state = 'open' AND tenant.state IS DISTINCT FROM 'paused'
+      AND COALESCE(flow_room.room, 1) > 0 AND COALESCE(lane_room.room, 1) > 0
       AND bucket.tenant <> ALL (CAST(:short_tenants AS text[]))
       AND (bucket.batch_id IS NULL OR bucket.batch_id <> ALL (CAST(:short_batches AS uuid[])))
 ),
-head AS (
-    SELECT open_bucket.*,
-        row_number() OVER (party ORDER BY last_served_at NULLS FIRST, open_bucket.id) AS place,
-        LEAST(count(*) OVER party, :room) AS siblings
-    FROM open_bucket CROSS JOIN LATERAL (
-        SELECT FROM {SCHEMA}.job WHERE bucket_id = open_bucket.id AND {_DUE} LIMIT 1) AS due
-    LEFT JOIN {SCHEMA}.batch ON batch.id = open_bucket.batch_id
-    WHERE flow_room > 0 AND lane_room > 0 AND batch.state IS DISTINCT FROM 'paused'
-    WINDOW party AS (PARTITION BY open_bucket.priority, open_bucket.tenant, open_bucket.lane, open_bucket.model)
+line AS MATERIALIZED (
+    SELECT priority, tenant, array_agg(id ORDER BY last_served_at NULLS FIRST, id) AS bucket_ids,
+        max(max(last_served_at)) OVER (PARTITION BY tenant) AS tenant_served_at,
+        CASE WHEN :wide THEN :room ELSE GREATEST(1, 2 * :room / count(*) OVER ()) END AS width
+    FROM open_bucket GROUP BY tenant, priority
+    ORDER BY priority DESC, tenant_served_at NULLS FIRST, tenant
 ),
-party AS (
-    SELECT head.*, count(*) FILTER (WHERE place = 1) OVER () AS parties FROM head
+head AS MATERIALIZED (
+    SELECT line.priority, line.tenant, tenant_served_at, first.id,
+        CASE WHEN cardinality(bucket_ids) > width THEN width END AS width
+    FROM line CROSS JOIN LATERAL (
+        SELECT waiting.id FROM unnest(bucket_ids) AS waiting(id) CROSS JOIN LATERAL (
+            SELECT batch_id FROM {SCHEMA}.job WHERE bucket_id = waiting.id AND {_DUE} LIMIT 1) AS due
+        WHERE due.batch_id IS NULL OR (SELECT state FROM {SCHEMA}.batch WHERE id = due.batch_id) <> 'paused'
+        LIMIT width) AS first
+    LIMIT 2 * :room
 ),
-candidate AS (
-    SELECT due.id AS job_id, party.*,
-        row_number() OVER (PARTITION BY priority, tenant
-                           ORDER BY due.turn, last_served_at NULLS FIRST, party.id) AS turn
-    FROM party CROSS JOIN LATERAL (
-        SELECT id, row_number() OVER (ORDER BY run_at, id) AS turn FROM {SCHEMA}.job
-        WHERE bucket_id = party.id AND {_DUE} ORDER BY run_at, id
-        LIMIT LEAST(:room, 1 + :room * :room / (2 * siblings * parties))) AS due
-    WHERE place <= :room
+share AS MATERIALIZED (
+    SELECT priority, tenant, tenant_served_at, id, COALESCE(siblings >= width, false) AS is_cut, CASE WHEN tenants >= :room THEN 1
+        ELSE LEAST(:room, 1 + :room * :room / (2 * siblings * tenants)) END AS depth
+    FROM (
+        SELECT *, count(*) FILTER (WHERE place = 1) OVER (PARTITION BY priority) AS tenants
+        FROM (
+            SELECT *, count(*) OVER line AS siblings, row_number() OVER line AS place
+            FROM head WINDOW line AS (PARTITION BY priority, tenant)) AS placed
+    ) AS counted
+),
+candidate AS MATERIALIZED (
+    SELECT due.id AS job_id, share.priority, share.tenant, tenant_served_at, lane, model,
+        COALESCE(flow_room.room, :room) AS flow_room, COALESCE(lane_room.room, :room) AS lane_room,
+        is_cut OR due.place >= depth AS is_cut,
+        row_number() OVER (PARTITION BY share.priority, share.tenant
+                           ORDER BY due.place, last_served_at NULLS FIRST, share.id) AS turn
+    FROM share JOIN {SCHEMA}.bucket ON bucket.id = share.id
+    LEFT JOIN flow_room USING (lane, model) LEFT JOIN lane_room USING (lane)
+    CROSS JOIN LATERAL (
+        SELECT id, row_number() OVER (ORDER BY run_at, id) AS place FROM {SCHEMA}.job
+        WHERE bucket_id = share.id AND {_DUE} ORDER BY run_at, id LIMIT depth) AS due
 ),
 in_flow AS (
     SELECT candidate.*, row_number() OVER (
@@ -93,7 +112,8 @@ picked AS (
     SELECT *, row_number() OVER (ORDER BY priority DESC, turn, tenant_served_at NULLS FIRST, tenant) AS rank
     FROM in_lane WHERE lane_place <= lane_room ORDER BY rank LIMIT :room
 )
-SELECT job.id AS job_id, job.kind, job.lane, job.model, job.size, job.tenant, job.params, job.run, job.bucket_id,
+SELECT (SELECT count(*) >= 2 * :room FROM head) OR (SELECT bool_or(is_cut) FROM candidate) AS is_cut,
+    job.id AS job_id, job.kind, job.lane, job.model, job.size, job.tenant, job.params, job.run, job.bucket_id,
     job.batch_id, job.account_id, job.results_expected, COALESCE(sized.cost_usd, usual.cost_usd) AS price_usd,
     job.attempts + CASE WHEN prepared.task_uuid IS NULL THEN 1 ELSE 0 END AS number
 FROM picked JOIN {SCHEMA}.job ON job.id = picked.job_id

@@ -72,8 +72,9 @@ def _configuration() -> dict[str, Any]:
 
 
 class _Process:
-    """The loop of this process, if it has one, and whether it was asked to end."""
+    """The loop of this process, if it has one, and whether it was asked to end; `main_pid` is Celery's first."""
 
+    main_pid: int | None = None
     loop: WorkerLoop | None = None
     is_ending = False
 
@@ -109,6 +110,7 @@ def _stop(**_: Any) -> None:
 def _check(sender: Any, **_: Any) -> None:
     """Refuse to start what could not work, in one line."""
     configure_logs()
+    _Process.main_pid = os.getpid()
     pool = getattr(sender.pool_cls, "__module__", str(sender.pool_cls))
     try:
         _refuse_pool(pool)
@@ -150,6 +152,8 @@ def _take_signals(**_: Any) -> None:
 
 @signals.worker_process_init.connect  # type: ignore[untyped-decorator]  # Celery is untyped
 def _start_child(**_: Any) -> None:
+    if os.getpid() == _Process.main_pid:
+        return  # the solo pool says this of the one process there is, which `_Begin` starts
     # A service manager signals the whole group. The parent's own way would let the
     # child's requests be cut; this one drains, and the parent finds it ended.
     signal.signal(signal.SIGTERM, _end_child)

@@ -60,14 +60,17 @@ class Clock:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._draining = asyncio.Event()
-        self._outbox_due = asyncio.Event()
         self._inputs_due = asyncio.Event()
         self._rescue_due = asyncio.Event()
         self._is_clock = False
         self._beating = asyncio.Lock()
-        self._polling = Polling(lambda: self._context, draining=self._draining, ended=self._ended)
+        self._polling = Polling(
+            lambda: self._context, draining=self._draining, ended=lambda: self._submitting.wake()
+        )
         self._submitting = Submitting(
-            lambda: self._context if self._is_clock else None, draining=self._draining, follow=self._sent
+            lambda: self._context if self._is_clock else None,
+            draining=self._draining,
+            follow=self._polling.follow,
         )
 
     def wake_submit(self) -> None:
@@ -77,7 +80,7 @@ class Clock:
 
     def wake_outbox(self) -> None:
         """Look for what is to leave now."""
-        self._outbox_due.set()
+        self._context.outbox_due.set()
 
     def wake_rescue(self) -> None:
         """Look for what nobody follows now."""
@@ -106,7 +109,7 @@ class Clock:
             ),
             self._repeat("catch_up", self._catch_up, every_s=self._context.tempo.lease_s / 2),
             self._repeat(
-                "outbox", self._outbox_until_drained, every_s=_OUTBOX_EVERY_S, hint=self._outbox_due
+                "outbox", self._outbox_until_drained, every_s=_OUTBOX_EVERY_S, hint=self._context.outbox_due
             ),
             self._repeat("partitions", self._partitions, every_s=_PARTITIONS_EVERY_S),
             self._repeat("recount", self._recount, every_s=_RECOUNT_EVERY_S),
@@ -198,22 +201,13 @@ class Clock:
             self._polling.hasten(await take_hints(self._context))
         return None
 
-    def _sent(self, watches: Iterable[Watch]) -> None:
-        self._polling.follow(watches)
-        self._outbox_due.set()
-
-    def _ended(self) -> None:
-        """Attempts have ended: places are free, and somebody wants to be told."""
-        self._submitting.wake()
-        self._outbox_due.set()
-
     async def _rescue(self) -> float | None:
         if self._is_clock:
             self._polling.follow(await adopt(self._context))
         else:
             await self._lapse()
         if await pass_deadlines(self._context) + await complete_batches(self._context):
-            self._outbox_due.set()
+            self._context.outbox_due.set()
         return None
 
     async def _lapse(self) -> None:
@@ -230,7 +224,7 @@ class Clock:
         if done.released:
             self._submitting.wake()
         if done.failed:
-            self._outbox_due.set()
+            self._context.outbox_due.set()
         return 0.0 if done.has_more else None
 
     async def _catch_up(self) -> float | None:

@@ -19,9 +19,10 @@ TABLES = {
         UNION ALL SELECT 'number of sealed batches without an end', count(*) FROM batch
             WHERE sealed_at IS NOT NULL AND finished_at IS NULL
         UNION ALL SELECT 'spent_usd, less its attempts'' cost, of account ' || account.id, spent_usd - COALESCE(
-            (SELECT sum(cost_usd) FROM attempt WHERE account_id = account.id), 0) FROM account
+            (SELECT sum(CASE outcome WHEN 'lost' THEN GREATEST(cost_usd, hold_usd) ELSE cost_usd END)
+             FROM attempt WHERE account_id = account.id), 0) FROM account
             WHERE spend_day = CURRENT_DATE AND created_at >= CURRENT_DATE
         UNION ALL SELECT 'spent_usd, less its attempts'' cost, of batch ' || batch.id, spent_usd - COALESCE(
-            (SELECT sum(attempt.cost_usd) FROM attempt JOIN job ON job.id = job_id
-             WHERE job.batch_id = batch.id), 0) FROM batch""",
+            (SELECT sum(CASE outcome WHEN 'lost' THEN GREATEST(attempt.cost_usd, hold_usd) ELSE attempt.cost_usd END)
+             FROM attempt JOIN job ON job.id = job_id WHERE job.batch_id = batch.id), 0) FROM batch""",
 }

@@ -300,6 +300,51 @@ async def test_platform_that_takes_no_groups_is_asked_singly_from_then_on(
     assert [len(request) for request in http_platform.requests[asked_before:]] == [1, 1, 1]
 
 
+async def test_error_in_the_answer_to_a_group_is_no_end_of_a_task_that_runs(
+    open_client, http_platform, answer_with
+):
+    """Taken for its end, the platform's word that it answers one question at a time would cost the result."""
+
+    def answer(tasks):
+        first, *others = (task["taskUUID"] for task in tasks)
+        too_many = [
+            {"code": "arrayTooLarge", "message": "One at a time.", "taskUUID": task} for task in others
+        ]
+        return answer_with({"data": [{"taskUUID": first, "status": "processing"}], "errors": too_many})
+
+    http_platform.script = answer
+    client = open_client()
+    outcomes = await client.poll_many(["a", "b", "c"])
+    outcomes |= await client.poll_many(["d", "e"])
+    asked_before = len(http_platform.requests)
+    outcomes |= await client.poll_many(["f", "g"])
+
+    assert [[item["status"] for item in outcome.items] for outcome in outcomes.values()] == [
+        ["processing"]
+    ] * 7
+    assert [len(request) for request in http_platform.requests[asked_before:]] == [1, 1]
+
+
+async def test_failure_that_is_not_marked_as_one_is_asked_about_alone_and_groups_go_on(
+    open_client, http_platform, answer_with
+):
+    http_platform.script = lambda tasks: answer_with(
+        {
+            "errors": [
+                {"code": "timeoutProvider", "message": "m", "taskUUID": task["taskUUID"]} for task in tasks
+            ]
+        }
+    )
+    client = open_client()
+    outcomes = await client.poll_many(["a", "b"])
+    outcomes |= await client.poll_many(["c", "d"])
+    asked_before = len(http_platform.requests)
+    await client.poll_many(["e", "f"])
+
+    assert [[error.code for error in outcome.errors] for outcome in outcomes.values()] == [["timeout"]] * 4
+    assert len(http_platform.requests[asked_before]) == 2
+
+
 async def test_one_refused_group_is_no_proof(open_client, http_platform, answer_with):
     http_platform.script = refuse_groups_with(lambda tasks: len(tasks) > 1, answer_with)
     client = open_client()

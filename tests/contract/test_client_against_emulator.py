@@ -7,6 +7,7 @@ import time
 import uuid
 from decimal import Decimal
 
+import httpx
 import pytest
 
 from runware_jobs.client import (
@@ -209,6 +210,22 @@ async def test_uploaded_media_can_be_named_and_deleted(client, tmp_path):
     assert (await client.media_storage({"operation": "delete", "media": stored[0]["mediaUUID"]}))[0][
         "operation"
     ] == "delete"
+
+
+@pytest.mark.parametrize("size", [1_000, 5_000_000])
+async def test_large_media_goes_beside_the_socket_and_is_answered_the_same_way(options, emulator_url, size):
+    media = "data:image/png;base64," + "A" * size
+    asked = {"taskType": "mediaStorage", "operation": "upload", "taskUUID": str(uuid.uuid4()), "media": media}
+    async with Runware(**options) as client:
+        outcome = (await client.submit_many([asked], send_before=time.time() + 30))[asked["taskUUID"]]
+        [stored] = await client.media_storage({"media": media})
+    recent = httpx.get(f"{emulator_url}/_emulator/recent").json()["requests"][:2]
+
+    assert isinstance(outcome, Accepted)
+    assert outcome.items[0]["mediaUUID"]
+    assert stored["mediaUUID"]
+    goes_by = "rest" if size > 1_000 else options["transport"]
+    assert [request["transport"] for request in recent] == [goes_by, goes_by]
 
 
 async def test_model_upload_is_followed_to_ready(client):

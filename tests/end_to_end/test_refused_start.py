@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
-def refusal(environment: Mapping[str, str], *more: str) -> str:
+WORKER = ("-m", "celery", "-A", "runware_jobs.worker", "worker", "--without-gossip")
+
+
+def refusal(environment: Mapping[str, str], *, command: tuple[str, ...] = WORKER) -> str:
     """Start a worker that is to refuse, and give the line that says why."""
-    command = [sys.executable, "-m", "celery", "-A", "runware_jobs.worker", "worker", "--without-gossip"]
     ran = subprocess.run(
-        [*command, *more],
+        [sys.executable, *command],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
@@ -81,4 +83,14 @@ def test_missing_key_of_the_real_platform_is_named(environment: dict[str, str]) 
 
 @pytest.mark.parametrize("pool", ["gevent", "eventlet"])
 def test_pool_that_cannot_hold_a_loop_is_refused(pool: str, environment: dict[str, str]) -> None:
-    assert pool in refusal(environment | {"RUNWARE_JOBS_POOL": pool})
+    said = refusal(environment | {"RUNWARE_JOBS_POOL": pool})
+
+    assert "RUNWARE_JOBS_POOL" in said
+    assert "'threads', 'prefork' or 'solo'" in said
+
+
+def test_pool_named_on_the_command_line_is_refused_too(environment: dict[str, str]) -> None:
+    # As `celery worker -P gevent`, which needs gevent before it would load our app.
+    entry = "from runware_jobs.worker import app; app.worker_main(['worker', '-P', 'gevent'])"
+
+    assert "use -P threads" in refusal(environment, command=("-c", entry))

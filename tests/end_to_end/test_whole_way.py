@@ -191,6 +191,14 @@ def test_wrong_params_are_refused_before_anything_is_written(jobs: Jobs) -> None
     assert jobs.list() == []
 
 
+def test_a_wrong_job_far_into_a_batch_leaves_nothing_of_it_to_run(jobs: Jobs) -> None:
+    with pytest.raises(InvalidJob, match="job number 1500 of the batch"):
+        jobs.enqueue_many([IMAGE] * 1500 + [{"model": "nobody:1@1", "positivePrompt": "x"}])
+
+    assert jobs.list(state="queued") == []
+    assert len(jobs.list(state="canceled", limit=500)) == 500  # of the thousand that were in
+
+
 def _tenant_secret(environment: dict[str, str]) -> str:
     import asyncio
 

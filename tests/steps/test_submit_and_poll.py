@@ -209,5 +209,5 @@ async def test_job_whose_input_is_gone_fails_and_keeps_no_other_waiting(engine, 
         await follow(context, (await submit(context)).watches)
     failed, succeeded = await job_of(engine, broken.job_id), await job_of(engine, whole)
 
-    assert (failed["state"], failed["error"]["code"]) == ("failed", "notFound")
+    assert (failed["state"], failed["error"]["code"]) == ("failed", "validation")
     assert succeeded["state"] == "succeeded"

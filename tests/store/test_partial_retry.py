@@ -132,7 +132,7 @@ async def test_job_that_late_results_have_completed_is_succeeded_by_a_retry_with
     assert canceled["state"] == "canceled"
     assert (job["state"], job["run"], len(job["results"]), job["cost_usd"]) == ("succeeded", 2, 4, "0.04")
     assert list(none) == []
-    assert types[-2:] == ["job.cost", "job.succeeded"]
+    assert types[-3:] == ["job.cost", "job.retrying", "job.succeeded"]
 
 
 async def test_results_that_come_late_to_a_canceled_job_are_not_asked_for_again(engine, owner):

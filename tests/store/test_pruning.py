@@ -155,7 +155,7 @@ async def test_jobs_of_a_batch_stay_until_the_batch_has_ended_and_go_with_it(eng
         await complete_batches(connection)
         await grow_old(connection)
         assert Pruned(jobs=1) == await prune_jobs(connection, older_than_s=30 * DAY_S, limit=10)
-        assert await prune_batches(connection, older_than_s=30 * DAY_S) == 1
+        assert await prune_batches(connection, older_than_s=30 * DAY_S, limit=10) == 1
 
 
 async def test_two_that_prune_at_once_share_the_work(engine, owner):

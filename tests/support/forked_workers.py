@@ -20,7 +20,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, cast
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -110,6 +110,10 @@ class Nursery:
         self._workers.append(worker)
         return worker
 
+    def exit_code(self, worker: ForkedWorker) -> int:
+        """Wait for the end of a worker and give its code; -9 when that was the signal it died of."""
+        return int(self._ask({"code_of": worker.pid}))
+
     def _ask(self, order: dict[str, object]) -> str:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -126,17 +130,30 @@ def _serve() -> None:
     import runware_jobs.worker.tasks  # noqa: F401  the same
 
     gc.freeze()
-    # Ended children are nobody's to wait for here; whoever asked watches a pidfd.
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    codes: dict[int, int] = {}
     for line in sys.stdin:
         order = json.loads(line)
+        _reap(codes)
         if not order:
             print("ready", flush=True)  # noqa: T201  the answer to whoever started us
+            continue
+        if "code_of" in order:
+            pid = int(order["code_of"])
+            if pid not in codes:
+                codes[pid] = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            print(codes[pid], flush=True)  # noqa: T201  the same
             continue
         pid = os.fork()
         if pid == 0:
             _become_worker(order)
         print(pid, flush=True)  # noqa: T201  the same
+
+
+def _reap(codes: dict[int, int]) -> None:
+    """Note how those that have ended did; most of them nobody asks about."""
+    with contextlib.suppress(ChildProcessError):
+        while (ended := os.waitpid(-1, os.WNOHANG))[0] != 0:
+            codes[ended[0]] = os.waitstatus_to_exitcode(ended[1])
 
 
 def _become_worker(order: dict[str, object]) -> None:
@@ -145,14 +162,15 @@ def _become_worker(order: dict[str, object]) -> None:
         # A test that is broken off leaves no worker behind: they die with the process that forked them.
         ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
     os.setsid()
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     random.seed()
     nothing = os.open(os.devnull, os.O_RDONLY)
     log = os.open(str(order["log"]), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.dup2(nothing, 0)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    os.environ.update(order["environment"])  # type: ignore[call-overload]  # a dict of strings came over the pipe
+    environment = cast("dict[str, str]", order["environment"])
+    os.environ.update(environment)
+    sys.path[:0] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
     sys.argv = _ARGUMENTS
     import celery.__main__
 

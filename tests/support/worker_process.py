@@ -1,30 +1,77 @@
-"""A worker as a user runs it: `celery -A runware_jobs.worker worker`, a process to kill."""
+"""A worker as a user runs it: `celery -A runware_jobs.worker worker`, a process to kill.
+
+Where the system can, it is forked from a process that has imported what a worker imports:
+that costs a worker three seconds, and the tests start a hundred of them.
+"""
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
 import signal
 import subprocess
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+from tests.support.forked_workers import Nursery
 from tests.support.polling import poll_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from tests.support.forked_workers import ForkedWorker
+
 _STOPS_WITHIN_S = 20
 _READY_WITHIN_S = 120  # its imports alone take seconds on a machine with other things to do
+
+
+class Process(Protocol):
+    """What the tests use of `subprocess.Popen`."""
+
+    @property
+    def pid(self) -> int: ...
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def terminate(self) -> None: ...
+    def send_signal(self, sig: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Forked:
+    """A forked worker, as `Process`."""
+
+    worker: ForkedWorker
+    nursery: Nursery
+
+    @property
+    def pid(self) -> int:
+        return self.worker.pid
+
+    def poll(self) -> int | None:
+        return self.nursery.exit_code(self.worker) if self.worker.has_ended else None
+
+    def wait(self, timeout: float | None = None) -> int:
+        if timeout is not None and not self.worker.wait(timeout):
+            raise subprocess.TimeoutExpired("worker", timeout)
+        return self.nursery.exit_code(self.worker)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def send_signal(self, sig: int) -> None:
+        if not self.worker.has_ended:
+            os.kill(self.pid, sig)
 
 
 @dataclass(slots=True)
 class WorkerProcess:
     """A running worker in a process group of its own."""
 
-    process: subprocess.Popen[bytes]
+    process: Process
     log: Path
 
     def kill(self) -> None:
@@ -52,8 +99,24 @@ class WorkerProcess:
         return "worker_ready" in said
 
 
+@functools.cache
+def _nursery() -> Nursery:
+    nursery = Nursery()
+    nursery.__enter__()
+    atexit.register(nursery.__exit__)
+    return nursery
+
+
 def start_worker(environment: Mapping[str, str], *, log: Path, pool: str = "threads") -> WorkerProcess:
     """Start a worker; it may take seconds to be ready."""
+    if sys.platform != "linux":
+        return spawn_worker(environment, log=log, pool=pool)
+    told = {**os.environ, **environment, "RUNWARE_JOBS_POOL": pool}
+    return WorkerProcess(_Forked(_nursery().start(told, log=log), _nursery()), log)
+
+
+def spawn_worker(environment: Mapping[str, str], *, log: Path, pool: str = "threads") -> WorkerProcess:
+    """Start a worker from nothing, imports and all."""
     command = [
         *(sys.executable, "-m", "celery", "-A", "runware_jobs.worker", "worker"),
         *("-l", "INFO", "--without-gossip", "--without-mingle"),
@@ -71,10 +134,11 @@ def start_worker(environment: Mapping[str, str], *, log: Path, pool: str = "thre
 
 @contextmanager
 def running_worker(
-    environment: Mapping[str, str], *, log: Path, pool: str = "threads"
+    environment: Mapping[str, str], *, log: Path, pool: str = "threads", is_spawned: bool = False
 ) -> Iterator[WorkerProcess]:
     """Run a worker for the length of a test; however that ends, nothing of it is left."""
-    worker = start_worker(environment, log=log, pool=pool)
+    start = spawn_worker if is_spawned else start_worker
+    worker = start(environment, log=log, pool=pool)
     try:
         worker.wait_until_ready()
         yield worker

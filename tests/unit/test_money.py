@@ -38,7 +38,8 @@ def purse(limit, spent="0", held="0", *, unpriced=False):
         ("free jobs always fit", purse("1", spent="0.99"), ["0"] * 3, 3),
         ("unknown: one at a time", purse("1"), [None] * 3, 1),
         ("unknown, one is out", purse("1", unpriced=True), [None], 0),
-        ("unknown, a priced one is out", purse("1", held="0.10"), [None], 0),
+        ("unknown, a priced one is out", purse("1", held="0.10"), [None, None], 1),
+        ("unknown, all is held", purse("1", held="1"), [None], 0),
         ("unknown, nothing left", purse("1", spent="1"), [None], 0),
         ("a cheaper one further on fits", purse("0.50"), ["0.40", "0.30", "0.10"], 2),
     ],
@@ -60,6 +61,19 @@ def test_batch_is_used_up_only_when_nothing_can_come_back(label, budget, price, 
     verdict = admit(asked(price), Purses(batches={BATCH: budget}))
 
     assert ({BATCH} if is_used_up else set()) == verdict.exhausted_batches
+
+
+@pytest.mark.parametrize(
+    ("label", "prices", "admitted"),
+    [("dear one first", ["11", "0.10"], [1]), ("dear one last", ["0.10", "11"], [0])],
+)
+def test_one_job_that_costs_more_than_is_left_pauses_no_others(label, prices, admitted):
+    tenant, batch = purse("10"), purse("10")
+    verdict = admit(asked(*prices), Purses(None, {BATCH: batch}, {"acme": tenant}))
+
+    assert [UUID(int=n) for n in admitted] == verdict.admitted
+    assert (set(), set()) == (verdict.exhausted_batches, verdict.exhausted_tenants)
+    assert ({BATCH}, {"acme"}) == (verdict.short_batches, verdict.short_tenants)
 
 
 def test_daily_brake_counts_over_all_batches():

@@ -16,7 +16,7 @@ from runware_jobs.client.outcomes import Refused
 from .exchange import Exchange, Kind
 from .fence import SendFence
 from .grouping import GroupTrust, TaskGroup, cut_groups, encode_all, encode_task
-from .verdicts import poll_outcomes, refuses_request, submit_outcomes
+from .verdicts import doubted_ends, poll_outcomes, refuses_request, submit_outcomes
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -151,7 +151,12 @@ class _Poll:
             return False
         self.outcomes.update(poll_outcomes(group.task_uuids, reply))
         await self._ask_about_the_unnamed(group, reply, transport)
-        return not is_refused
+        doubted = doubted_ends(group.task_uuids, reply)
+        if is_divisible and doubted:
+            alone = (TaskGroup((task,)) for task in group.tasks if task.task_uuid in doubted)
+            if all(await self._ask_parts(alone, transport)):
+                self._trust.refused_although_each_passed(group)
+        return not (is_refused or doubted)
 
     async def _ask_about_the_unnamed(self, group: TaskGroup, reply: Reply, asked: Transport) -> None:
         if (
@@ -164,7 +169,8 @@ class _Poll:
             if unnamed:
                 await self.ask(TaskGroup(unnamed), self._fallback)
 
-    async def _ask_parts(self, parts: Iterable[TaskGroup], transport: Transport) -> None:
+    async def _ask_parts(self, parts: Iterable[TaskGroup], transport: Transport) -> list[bool]:
+        """Ask about each part at the same time; say of each whether it passed as a whole."""
         async with asyncio.TaskGroup() as requests:
-            for part in parts:
-                requests.create_task(self.ask(part, transport))
+            asking = [requests.create_task(self.ask(part, transport)) for part in parts]
+        return [one.result() for one in asking]

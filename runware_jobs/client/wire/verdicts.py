@@ -66,6 +66,24 @@ def poll_outcomes(task_uuids: Sequence[str], reply: Reply) -> dict[str, PollOutc
     return {task_uuid: _polled(task_uuid, reply) for task_uuid in task_uuids}
 
 
+def doubted_ends(task_uuids: Sequence[str], reply: Reply) -> frozenset[str]:
+    """Name the tasks of a group of questions of which all that is told is an error not marked as their end.
+
+    A failed task says `status: "error"` (PROTOCOL 1.4). Without that, an error in the answer to a group may be
+    about the question (too many in one request, PROTOCOL 17.3), and only a question of its own can tell.
+    """
+    return frozenset(task_uuid for task_uuid in task_uuids if _is_doubted(reply.of(task_uuid)))
+
+
+def _is_doubted(scoped: Scoped) -> bool:
+    if scoped.items or not scoped.errors:
+        return False
+    return all(
+        entry.get("status") != "error" and raw_code_of(error) not in _UNKNOWN_TASK_RAW_CODES
+        for error, entry in zip(scoped.errors, scoped.error_items, strict=True)
+    )
+
+
 def refuses_request(reply: Reply) -> bool:
     """Say whether the platform turned the request down as a whole, for something that stands in it."""
     if reply.failure is not None or reply.by_task:
