@@ -293,8 +293,12 @@ async def open_worker(
     signals: list[str],
     send_signal: SendSignal,
     publish_link: PublishLink,
+    keeps_limits: bool = False,
 ) -> AsyncIterator[Context]:
     """Open what one worker process works with; on leaving, its lease is given back.
+
+    The account's limits become those of `settings`, unless `keeps_limits`: a person's
+    command, run where nobody has set a daily brake, must not lift that of the workers.
 
     Raises:
         DatabaseBehind: the schema is missing or old.
@@ -303,6 +307,7 @@ async def open_worker(
     engine = open_engine(
         services.database_url,
         pool_size=settings.db_pool_size,
+        name="runware-jobs-worker",
         longest_transaction_pause_s=settings.lease_s / 2,
     )
     client = _make_client(settings)
@@ -324,6 +329,7 @@ async def open_worker(
                         max_requests_per_s=settings.requests_per_s_limit,
                         daily_limit_usd=settings.daily_spend_limit_usd,
                     ),
+                    keeps_limits=keeps_limits,
                 )
                 return await processes.register(
                     connection,

@@ -32,7 +32,12 @@ def with_platform(work: Callable[[Context], Awaitable[int]]) -> int:
 
     async def run() -> int:
         opening = open_worker(
-            settings, services, signals=[], send_signal=_nobody_hears, publish_link=_nobody_hears
+            settings,
+            services,
+            signals=[],
+            send_signal=_nobody_hears,
+            publish_link=_nobody_hears,
+            keeps_limits=True,
         )
         try:
             async with asyncio.timeout(_REACHED_WITHIN_S):

@@ -152,22 +152,42 @@ async def _ask_platform(settings: "Settings") -> str | None:
 def _check_accounts(accounts: list[dict[str, Any]]) -> list[Check]:
     checks = []
     for account in accounts:
-        name = f"account {account['id']}"
-        left = ", ".join(
-            f"{account[what]} {what.replace('_', ' ')}" for what in ("queued", "in_flight", "unclear")
-        )
+        name, left = f"account {account['id']}", _left(account)
         if account["state"] == "paused":
             remedy = _REMEDIES.get(account["pause_kind"], "runware-jobs account resume")
             checks.append(Check(name, "wrong", f"paused: {account['pause_reason']} ({left})", remedy))
         elif account["is_current"]:
             spent = dollars_text(account["spent_today_usd"])
             checks.append(Check(name, "ok", f"{account['base_url']}: {left}, {spent} today"))
-        elif account["queued"] or account["in_flight"] or account["unclear"]:
-            remedy = "run a worker with its key once more, or cancel its jobs"
-            checks.append(
-                Check(name, "note", f"left in an old account of {account['base_url']}: {left}", remedy)
-            )
+        elif _has_left(account):
+            checks.append(_left_behind(account))
     return checks
+
+
+def left_behind(database_url: str, *, base_url: str) -> list[Check]:
+    """Say what no worker for `base_url` goes on with: it belongs to an earlier key, or to another platform."""
+    accounts, _ = asyncio.run(_read(database_url))
+    return [
+        _left_behind(account)
+        for account in accounts
+        if _has_left(account) and not (account["is_current"] and account["base_url"] == base_url)
+    ]
+
+
+def _left_behind(account: dict[str, Any]) -> Check:
+    found = f"left in an old account of {account['base_url']}: {_left(account)}"
+    remedy = "run a worker with its key once more, or cancel its jobs"
+    return Check(f"account {account['id']}", "note", found, remedy)
+
+
+def _has_left(account: dict[str, Any]) -> bool:
+    return bool(account["queued"] or account["in_flight"] or account["unclear"])
+
+
+def _left(account: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{account[what]} {what.replace('_', ' ')}" for what in ("queued", "in_flight", "unclear")
+    )
 
 
 def _check_workers(vitals: Any) -> Check:

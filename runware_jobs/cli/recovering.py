@@ -47,7 +47,10 @@ def recover(
             bar = progress.add_task("Asking", total=None)
 
             def told(seen: "Recovered") -> None:
-                progress.update(bar, completed=seen.asked, total=max(seen.to_ask, 1))
+                waiting = f" ({seen.unanswered} without an answer yet)" if seen.unanswered else ""
+                progress.update(
+                    bar, description=f"Asking{waiting}", completed=seen.asked, total=max(seen.to_ask, 1)
+                )
 
             seen = await recover(context, since=copied_at, sends_unknown=send_unknown, told=told)
         if as_json:

@@ -2,10 +2,12 @@
 
 import signal
 import threading
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from .doctor import left_behind
 from .sole import Sole, holder_of, sole
 from .stage import API_PORT, EMULATOR_PORT, Stage, is_free, open_stage, settings_with
 from .terminal import DONE, FAILED, AsJson, complain, err, note, print_json, print_json_line
@@ -149,6 +151,7 @@ def _realm_of(stage: Stage) -> str:
 def _tell(stage: Stage, *, as_json: bool) -> None:
     from runware_jobs.assembly import masked  # noqa: PLC0415  loads the database
 
+    left = left_behind(stage.services.database_url, base_url=stage.settings.http_base_url)
     addresses = {
         "api": stage.api_url,
         "dashboard": f"{stage.api_url}/",
@@ -159,12 +162,17 @@ def _tell(stage: Stage, *, as_json: bool) -> None:
         "logs": str(stage.log_dir),
     }
     if as_json:
-        print_json_line(addresses)
+        print_json_line({**addresses, "left": [asdict(check) for check in left]})
         return
     console = err()
     for name, address in addresses.items():
         if address is not None:
             console.print(f"  [bold]{name:<10}[/bold] {address}", soft_wrap=True)
+    for check in left:
+        console.print(
+            f"\n[yellow]note[/yellow] {check.name}: {check.found}. To end them: {check.remedy}.",
+            soft_wrap=True,
+        )
     console.print(
         "\nFrom another terminal, in this folder:\n"
         "  [bold]runware-jobs run 'a lighthouse at dusk' --model runware:400@1 --size 1024x1024[/bold]\n"

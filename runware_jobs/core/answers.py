@@ -131,7 +131,7 @@ def read_answer(answer: Answer, *, expected: int, classify: Classify) -> Reading
             NewResult(key=f"e{n}", position=len(answer.items) + n, item={}, error=error)
             for n, error in enumerate(answer.errors)
         ]
-    return Reading(tuple(results), _progress(items), is_complete)
+    return Reading(tuple(results), progress_of(items), is_complete)
 
 
 def storable(value: Any) -> Any:
@@ -215,7 +215,7 @@ def _position(item: Mapping[str, Any], place: int) -> int:
     return index if isinstance(index, int) and not isinstance(index, bool) and 0 <= index < 32_000 else place  # noqa: PLR2004  smallint
 
 
-def _progress(items: Sequence[Mapping[str, Any]]) -> int | None:
+def progress_of(items: Sequence[Mapping[str, Any]]) -> int | None:
     """Give the progress of the slowest open item that tells any; of an upload, its last phase."""
     phases = [_UPLOAD_PHASES[str(item["status"])] for item in items if item.get("status") in _UPLOAD_PHASES]
     if phases:

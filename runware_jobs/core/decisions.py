@@ -119,7 +119,9 @@ def after_answer(
     newly_accepted = live.state is not AttemptState.ACCEPTED
     submitted = [NewEvent(EventType.JOB_SUBMITTED)] if newly_accepted and live.carries_job else []
     # It was missing, and is there: whoever adopts it must not count from before.
-    was_doubtful = live.state is AttemptState.UNCLEAR or live.unknown_s is not None
+    was_doubtful = (
+        live.state is AttemptState.UNCLEAR or live.unknown_s is not None or live.refused_s is not None
+    )
     settlement = noted(live, told_by, "known") if was_doubtful else ()
     if reading.is_complete:
         # Answered at once, or found in the archive: it was submitted all the same.

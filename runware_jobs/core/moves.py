@@ -33,8 +33,8 @@ class LiveAttempt:
     `known_keys` are the results written already; `age_s` counts from the claim,
     `accepted_s` from the acceptance, `resent_s` from the last resend (each None before
     it), on the database's clock. `steps` is what settling it has come to, in order;
-    `unknown_s` is for how long the platform has not known it (None: it does, as far as
-    was written down). `is_late`: the job's deadline has passed.
+    `unknown_s` is for how long the platform has not known it, `refused_s` for how long it
+    refuses to be asked about it (None: it does neither, as far as was written down). `is_late`: the job's deadline has passed.
     """
 
     task_uuid: UUID
@@ -62,6 +62,7 @@ class LiveAttempt:
     known_cost_usd: Decimal | None = None
     steps: tuple[Mapping[str, Any], ...] = ()
     unknown_s: float | None = None
+    refused_s: float | None = None
     resent_s: float | None = None
     is_late: bool = False
 

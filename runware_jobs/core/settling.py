@@ -46,6 +46,7 @@ _LOST_LATE: Final = 3
 _STUCK_LATE: Final = 20
 # An upload that stays unclear is sent again, ever less often.
 _UPLOAD_AGAIN_S: Final = 10.0
+_SILENT: Final = "The platform has refused for too long to be asked about this task; it may have been billed."
 _LOST: Final = "The platform does not know this task any more; it may have been billed."
 
 
@@ -76,22 +77,24 @@ def after_doubt(
     late_s: float | None,
     classify: Classify,
     random: float,
+    was_refused: bool = False,
     cost_per: CostPer = CostPer.ITEM,
 ) -> Move:
     """Decide about a task that `getResponse` has just not known, with what the archive said.
 
-    `archived` None: it did not answer, which says nothing. A move that marks the task as
+    `was_refused`: the platform would not be asked about it, which says nothing; only what
+    the archive has counts then. `archived` None: it did not answer, which says nothing. A move that marks the task as
     resent is a promise to send it then, before the window of the send has passed.
     """
-    unknown = noted(live, "getResponse", "unknown")
+    unknown = noted(live, "getResponse", "refused" if was_refused else "unknown")
     # What it kept of an earlier send that was turned away says of this one that it has nothing.
     is_old = archived is not None and may_be_old(live, archived, "archive")
     if archived is not None and (archived.says_nothing or is_old):
         unknown = (*unknown, *noted(live, "archive", "an old refusal" if is_old else "unknown"))
-        if is_forgotten_upload(live):
+        if is_forgotten_upload(live) and not was_refused:
             return replace(after_forgotten_upload(live, random=random), settlement=unknown)
         resend = may_resend(live, patience, account_is_open=account_is_open)
-        if resend is not Resend.NEVER:
+        if resend is not Resend.NEVER and not was_refused:
             return Move(live=live, settlement=unknown, resent=True if resend is Resend.NOW else None)
     elif archived is not None:
         move = after_answer(
@@ -99,6 +102,13 @@ def after_doubt(
         )
         if not move.changes_nothing:
             return replace(move, settlement=(*unknown, *move.settlement))
+    if was_refused:
+        is_over = (live.refused_s or 0.0) >= stuck_after_s(live.lane, patience, late_s)
+        return (
+            replace(after_loss(live, _SILENT, code="timeout"), settlement=unknown)
+            if is_over
+            else (Move(live=live, settlement=unknown))
+        )
     if unknown_for_s(live) >= _give_up_s(live, archived, patience, late_s):
         return replace(after_loss(live, _LOST), settlement=unknown)
     return Move(live=live, settlement=unknown)

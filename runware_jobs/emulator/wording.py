@@ -12,10 +12,17 @@ if TYPE_CHECKING:
 def worded(item: dict[str, Any], task: Task, switches: Switches) -> dict[str, Any]:
     """The item as it is said in a push, a callback, or the archive. Changes and returns it."""
     if switches.cost_per == "task" and "cost" in item:
-        item["cost"] = round(item["cost"] * len(task.finish_at), 6)
+        item["cost"] = round(item["cost"] * _billed_items(task, switches), 6)
     if switches.training_file == "fileURL" and task.kind.shape == "training" and "outputs" in item:
         item["outputs"] = {"files": [{"fileURL": one["url"]} for one in item["outputs"]["files"]]}
     return item
+
+
+def _billed_items(task: Task, switches: Switches) -> int:
+    places = range(len(task.finish_at))
+    if task.failure is None or switches.bill_failures:
+        return len(places)
+    return sum(1 for place in places if not task.failure.hits(place))
 
 
 def worded_poll(item: dict[str, Any], task: Task, switches: Switches) -> dict[str, Any]:

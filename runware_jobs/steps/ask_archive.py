@@ -27,7 +27,8 @@ async def ask_archive(context: Context, task_uuid: UUID) -> Answer | None:
     """Ask once; an empty answer means that the archive does not know the task, None that it did not answer."""
     await context.pace.turn()
     try:
-        details = await context.client.get_task_details({"taskUUID": str(task_uuid)})
+        # Once: the client's own tries would leave without a turn, and the next round asks again.
+        details = await context.client.get_task_details({"taskUUID": str(task_uuid), "retry": 1})
     except RunwareError as error:
         return Answer() if is_unknown_task(error) else None
     return read_details(details, task_uuid)

@@ -1,7 +1,8 @@
 """Poll: ask about many tasks in one request, record only what is new.
 
 A group's answers are recorded in one transaction. Tasks that the platform does not
-know go to `settle`; a question that failed says nothing and is asked again.
+know, or refuses to be asked about, go to `settle`; a question that failed says nothing
+and is asked again.
 """
 
 from __future__ import annotations
@@ -11,17 +12,21 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from runware_jobs.client import Missing, NoAnswer, Polled
+from runware_jobs.core.answers import progress_of
 from runware_jobs.core.decisions import after_answer
 from runware_jobs.core.states import AttemptState
+from runware_jobs.store.progress import write_progress
 
 from .announce import announce_progress
-from .record import ended, record
+from .record import committed, ended, record
 from .settle import give_up, settle
-from .words import item_error, poll_answer
+from .words import item_error, poll_answer, refuses_question
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from uuid import UUID
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
     from runware_jobs.core.answers import Answer
     from runware_jobs.core.moves import LiveAttempt, Move
@@ -41,6 +46,7 @@ async def poll(context: Context, watches: Sequence[Watch]) -> list[Watch]:
     outcomes = await context.client.poll_many(list(by_task), before_more=context.pace.turn)
     context.doubts.hear(outcomes.values())
     news: dict[UUID, Answer] = {}
+    progress: dict[UUID, int] = {}
     unseen_s = {watch.task_uuid: watch.look() for watch in watches}
     unknown: list[Watch] = []
     known: list[Watch] = []
@@ -48,23 +54,44 @@ async def poll(context: Context, watches: Sequence[Watch]) -> list[Watch]:
         watch = by_task[task]
         match outcome:
             case Polled():
-                is_back, watch.missing_since = watch.missing_since is not None, None
+                is_back = watch.doubtful_since is not None
+                watch.missing_since = watch.refused_since = None
                 answer = poll_answer(outcome)
                 if answer is not None and (
                     watch.is_news(answer.items, len(answer.errors)) or watch.is_unclear or is_back
                 ):
                     news[watch.task_uuid] = answer
+                elif answer is not None and watch.shows_progress(told := progress_of(answer.items)):
+                    progress[watch.task_uuid] = told or 0
                 known.append(watch)
                 watch.put_off(context, together=len(watches))
             case Missing():
-                watch.missing_since = watch.missing_since or time.monotonic()
+                watch.missing_since, watch.refused_since = watch.missing_since or time.monotonic(), None
                 watch.put_off(context, together=len(watches))
                 unknown.append(watch)
             case NoAnswer(retry_after_s=retry_after_s):
                 watch.put_off(context, together=len(watches), at_least_s=retry_after_s or 0.0)
+                if refuses_question(outcome):
+                    watch.missing_since, watch.refused_since = None, watch.refused_since or time.monotonic()
+                    unknown.append(watch)
+    await _write_progress(context, progress)
     gone = await _record(context, news, by_task, unseen_s) | await settle(context, unknown)
     gone |= await give_up(context, [watch for watch in known if watch.task_uuid not in gone])
     return [watch for watch in watches if watch.task_uuid not in gone]
+
+
+async def _write_progress(context: Context, told: Mapping[UUID, int]) -> None:
+    """Write what answers tell that say no more than how far tasks have come: without a move, and its locks."""
+    if not told:
+        return
+
+    async def once(connection: AsyncConnection) -> dict[UUID, int]:
+        return await write_progress(connection, context.owner, told)
+
+    written = await committed(context.engine, once)
+    if "on_progress" in context.signals:
+        for job_id, progress in written.items():
+            await announce_progress(context, job_id, progress)
 
 
 async def _record(

@@ -167,16 +167,19 @@ async def _ask_about(context: Context, work: _Work, candidates: Sequence[Candida
     unknown = [one for one in missing if (answer := archived[one.task_uuid]) and answer.says_nothing]
     sent += [one for one in missing if (answer := archived[one.task_uuid]) and not answer.says_nothing]
     to_attach = [*sent, *unknown] if work.holds_unknown else sent
+    done = {one.task_uuid for one in unknown if not work.holds_unknown}
     if to_attach:
         async with context.engine.begin() as connection:
             attached = await recovery.attach(connection, context.owner, to_attach, sent_after=work.since)
         work.watches += [watch_adopted(context, one) for one in attached]
+        # One that somebody held just then is asked about again, unless its job has ended by that.
+        done |= {one.task_uuid for one in attached}
         _log.info("attempts_attached", attempts=len(attached))
-    work.asked.update(one.task_uuid for one in (*sent, *unknown))
-    work.seen.asked += len(sent) + len(unknown)
-    work.seen.found += len(sent)
-    work.seen.held += len(unknown) if work.holds_unknown else 0
-    return len(candidates) - len(sent) - len(unknown)
+    work.asked |= done
+    work.seen.asked += len(done)
+    work.seen.found += sum(1 for one in sent if one.task_uuid in done)
+    work.seen.held += sum(1 for one in unknown if one.task_uuid in done) if work.holds_unknown else 0
+    return len(candidates) - len(done)
 
 
 async def _follow(context: Context, work: _Work) -> int:
@@ -194,7 +197,7 @@ async def _follow(context: Context, work: _Work) -> int:
         await context.pace.turn()
         left += await poll(context, group)
     doubtful = [watch for watch in left if watch.seen is None]
-    missing = [watch for watch in doubtful if watch.missing_since is not None]
+    missing = [watch for watch in doubtful if watch.doubtful_since is not None]
     archived = await ask_archive_about(context, [watch.task_uuid for watch in missing])
     work.watches = [watch for watch in doubtful if not _is_settled(watch, archived.get(watch.task_uuid))]
     return len(work.watches)

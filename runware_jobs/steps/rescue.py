@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from runware_jobs.core.events import EventType
+from runware_jobs.core.states import JobState
 from runware_jobs.store import batches, deadlines, processes
 from runware_jobs.store.database import ensure_event_partitions
 from runware_jobs.store.moves import announce
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _log = structlog.get_logger()
 _ADOPT_AT_ONCE: Final = 1_000
 _LATE_AT_ONCE: Final = 500
+_ENDS: Final = {JobState.SUCCEEDED: EventType.JOB_SUCCEEDED, JobState.FAILED: EventType.JOB_FAILED}
 
 
 async def adopt(context: Context) -> list[Watch]:
@@ -50,14 +52,14 @@ async def catch_up(context: Context) -> list[Watch]:
 
 
 async def pass_deadlines(context: Context) -> int:
-    """Fail jobs that are too late; their attempts are followed to their end all the same."""
+    """End jobs that are too late; their attempts are followed to their end all the same."""
     async with context.engine.begin() as connection:
-        late = await deadlines.fail_late_jobs(connection, limit=_LATE_AT_ONCE)
+        late = await deadlines.end_late_jobs(connection, limit=_LATE_AT_ONCE)
         await announce(
             connection,
             [
-                {"job_id": str(job_id), "type": EventType.JOB_FAILED, "data": {"deadline": True}, "back": 0}
-                for job_id in late
+                {"job_id": str(job_id), "type": _ENDS[state], "data": {"deadline": True}, "back": 0}
+                for job_id, state in late.items()
             ],
         )
     return len(late)

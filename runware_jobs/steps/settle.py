@@ -51,7 +51,7 @@ async def settle(context: Context, watches: Sequence[Watch]) -> set[UUID]:
     if not doubtful:
         return set()
     for watch in doubtful.values():
-        unknown_s = now - (now if watch.missing_since is None else watch.missing_since)
+        unknown_s = now - (now if watch.doubtful_since is None else watch.doubtful_since)
         watch.doubt_at = now + next_doubt_s(unknown_s, minimum_s=context.tempo.poll_min_interval_s)
     archived = await ask_archive_about(context, list(doubtful))
     # Waited for before the window opens, or that would be over when the turn comes.
@@ -75,6 +75,7 @@ async def settle(context: Context, watches: Sequence[Watch]) -> set[UUID]:
             late_s=_late_s(context, doubtful[task]),
             classify=item_error,
             random=context.random(),
+            was_refused=doubtful[task].refused_since is not None,
             cost_per=context.cost_per,
         )
         if move.resent:
@@ -119,7 +120,10 @@ async def give_up(context: Context, watches: Sequence[Watch]) -> set[UUID]:
 
 def _may_send(watches: Mapping[UUID, Watch], archived: Mapping[UUID, Answer | None]) -> bool:
     return any(
-        watch.is_unclear and answer is not None and not (answer.items or answer.is_known)
+        watch.is_unclear
+        and watch.refused_since is None
+        and answer is not None
+        and not (answer.items or answer.is_known)
         for watch, answer in zip(watches.values(), archived.values(), strict=True)
     )
 
@@ -131,7 +135,7 @@ def _is_due(context: Context, watch: Watch, now: float) -> bool:
         return True
     # Unknown for a moment is nothing; for a while, its results may be in the archive only.
     young_s = min(_YOUNG_S, context.tempo.patience.lost_after_s)
-    since = watch.missing_since
+    since = watch.doubtful_since
     return (
         since is not None
         and now - since >= min(context.tempo.reconcile_grace_s, young_s)

@@ -21,6 +21,7 @@ from .expecting import learn_of
 from .record import record
 from .tasks import make_tasks
 from .watch import Watch, watch_sent
+from .window import SendWindow
 from .words import item_error, send_outcome
 
 if TYPE_CHECKING:
@@ -37,10 +38,10 @@ _STALE_S: Final = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Jobs that are claimed and are to be sent in one request, before `send_before` (unix time)."""
+    """Jobs that are claimed and are to be sent in one request, within `window`."""
 
     claim: Claim
-    send_before: float
+    window: SendWindow
     claimed_at: float
 
 
@@ -72,7 +73,7 @@ async def claim_group(context: Context, *, turn: float | None = None) -> Group:
     `turn` is the one that the group is to leave with; without one it is paid with a
     token, or nothing is claimed. A turn that nothing was claimed for is given back.
     """
-    send_before = time.time() + context.tempo.send_window_s
+    window = SendWindow(context.tempo.send_window_s)
     if turn is None:
         turn = context.pace.take()
     # Not repeated when the database drops: a claim whose commit was lost on the way
@@ -89,7 +90,7 @@ async def claim_group(context: Context, *, turn: float | None = None) -> Group:
         await learn_of(context, connection, (job.learned_as for job in taken.jobs))
     if turn is not None and not taken.jobs:
         context.pace.give_back(turn)
-    return Group(taken, send_before, time.monotonic())
+    return Group(taken, window, time.monotonic())
 
 
 async def send_group(context: Context, group: Group) -> tuple[Watch, ...]:
@@ -100,7 +101,7 @@ async def send_group(context: Context, group: Group) -> tuple[Watch, ...]:
         # Their inputs took a while: the turn that the claim was paid with has passed.
         await context.pace.turn()
     outcomes = await context.client.submit_many(
-        made.tasks, send_before=group.send_before, before_more=context.pace.turn
+        made.tasks, send_before=group.window.send_before(), before_more=context.pace.turn
     )
     context.doubts.hear(outcomes.values())
     answers = {UUID(task): send_outcome(outcome) for task, outcome in outcomes.items()} | made.withheld

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from runware_jobs.core.schedule import MAX_POLL_S, first_look, next_look
 from runware_jobs.core.states import AttemptState, Lane
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from runware_jobs.store.processes import Adopted
 
     from .context import Context
+
+# Nobody reads it faster, and of thousands of videos it would be most of all that is written.
+_PROGRESS_EVERY_S: Final = 2.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -42,7 +45,10 @@ class Watch:
     ripe_at: float = 0.0
     due_at: float = 0.0
     seen: object = None
+    progress: int | None = None
+    progress_at: float = 0.0
     missing_since: float | None = None
+    refused_since: float | None = None  # the question about it, while others are answered
     doubt_at: float = 0.0  # when `settle` may go on with it
     looked_at: float | None = None
 
@@ -51,12 +57,25 @@ class Watch:
         """True while nobody knows whether the platform has the task."""
         return self.state is AttemptState.UNCLEAR
 
+    @property
+    def doubtful_since(self) -> float | None:
+        """Since when polls have told nothing of the task; None: the last one has."""
+        return self.refused_since if self.missing_since is None else self.missing_since
+
     def is_news(self, items: tuple[Mapping[str, Any], ...], errors: int) -> bool:
-        """Tell whether an answer differs from the last one; remembers it."""
-        seen = (errors, tuple((item.get("status"), item.get("progress"), len(item)) for item in items))
+        """Tell whether an answer differs from the last one in more than progress; remembers it."""
+        seen = (errors, tuple((item.get("status"), len(item)) for item in items))
         changed = seen != self.seen
         self.seen = seen
         return changed
+
+    def shows_progress(self, progress: int | None) -> bool:
+        """Tell whether progress is to be written: it is new, and the last was a while ago; remembers it."""
+        now = time.monotonic()
+        if progress in {None, self.progress} or now - self.progress_at < _PROGRESS_EVERY_S:
+            return False
+        self.progress, self.progress_at = progress, now
+        return True
 
     def look(self) -> float:
         """Note that the platform was asked now; give the seconds since the look before, or the send."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from runware_jobs.client import RunwareError
     from runware_jobs.client.outcomes import PollOutcome, SubmitOutcome
 
+_REFUSING_CODES: Final = frozenset({"validation", "notFound", "unknown", "safety", "provider"})
 UNKNOWN_TASK_RAW_CODES: Final = frozenset({"taskNotFound", "taskExpired", "taskFailedOrNotFound"})
 
 
@@ -60,6 +61,14 @@ def poll_answer(outcome: PollOutcome) -> Answer | None:
             return None
         case _:
             assert_never(outcome)
+
+
+def refuses_question(outcome: NoAnswer) -> bool:
+    """Tell whether the platform turned down a question about a task for what stands in it.
+
+    Everything else (a network, a key, a limit, a fault) is about any question, and passes.
+    """
+    return outcome.error.code in _REFUSING_CODES
 
 
 def job_error(error: RunwareError) -> JobError:

@@ -41,13 +41,19 @@ async def installation_secret(connection: AsyncConnection) -> bytes:
 
 
 async def confirm_account(
-    connection: AsyncConnection, *, base_url: str, organisation: str, limits: Limits
+    connection: AsyncConnection,
+    *,
+    base_url: str,
+    organisation: str,
+    limits: Limits,
+    keeps_limits: bool = False,
 ) -> int:
-    """Find or make the account of a worker that knows who it is, and set its limits.
+    """Find or make the account of a process that knows who it is, and set its limits.
 
     Jobs that were enqueued before any worker had come hang on a placeholder without
     an organisation: the first worker makes it its own. Another organisation at the
-    same base URL is another account; new jobs then go to the newest.
+    same base URL is another account; new jobs then go to the newest. `keeps_limits`: an
+    account that is there goes on with those of its workers.
     """
     values = {
         "base_url": base_url,
@@ -55,6 +61,7 @@ async def confirm_account(
         "max_in_flight": limits.max_in_flight,
         "max_requests_per_s": limits.max_requests_per_s,
         "daily_limit_usd": limits.daily_limit_usd,
+        "keeps_limits": keeps_limits,
     }
     # One worker at a time: the partial unique index allows one current account only.
     await connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:base_url, 7))"), values)
@@ -102,11 +109,16 @@ _CONFIRM: Final[Sequence[str]] = (
     UPDATE {SCHEMA}.account SET is_current = false
     WHERE base_url = :base_url AND is_current AND organisation IS DISTINCT FROM :organisation""",
     f"""
-    INSERT INTO {SCHEMA}.account (base_url, organisation, max_in_flight, max_requests_per_s, daily_limit_usd)
+    INSERT INTO {SCHEMA}.account AS account
+        (base_url, organisation, max_in_flight, max_requests_per_s, daily_limit_usd)
     VALUES (:base_url, :organisation, :max_in_flight, :max_requests_per_s, :daily_limit_usd)
     ON CONFLICT ON CONSTRAINT account_identity_key DO UPDATE SET is_current = true,
-        max_in_flight = excluded.max_in_flight, max_requests_per_s = excluded.max_requests_per_s,
-        daily_limit_usd = excluded.daily_limit_usd""",
+        (max_in_flight, max_requests_per_s, daily_limit_usd) = (
+            SELECT kept.max_in_flight, kept.max_requests_per_s, kept.daily_limit_usd
+            FROM (VALUES (true, account.max_in_flight, account.max_requests_per_s, account.daily_limit_usd),
+                (false, excluded.max_in_flight, excluded.max_requests_per_s, excluded.daily_limit_usd)
+            ) AS kept(is_kept, max_in_flight, max_requests_per_s, daily_limit_usd)
+            WHERE kept.is_kept = CAST(:keeps_limits AS boolean))""",
 )
 
 _ACCOUNT_ID: Final = (

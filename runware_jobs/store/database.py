@@ -62,9 +62,15 @@ _KEEPALIVES: Final = {"keepalives_idle": 10, "keepalives_interval": 5, "keepaliv
 
 
 def open_engine(
-    database_url: str, *, pool_size: int, longest_transaction_pause_s: float | None = None
+    database_url: str,
+    *,
+    pool_size: int,
+    name: str = "runware-jobs",
+    longest_transaction_pause_s: float | None = None,
 ) -> AsyncEngine:
     """Open an engine with at most `pool_size` connections, none of them yet opened.
+
+    `name` is how Postgres lists them (`pg_stat_activity.application_name`).
 
     `longest_transaction_pause_s`: a transaction in which nothing happens for so long is
     ended by the server, and so is the wait for a lock; None leaves both to the server's
@@ -75,7 +81,7 @@ def open_engine(
         sync_url(database_url),
         pool_size=pool_size,
         max_overflow=0,
-        connect_args={"connect_timeout": 10, "application_name": "runware-jobs", **_KEEPALIVES},
+        connect_args={"connect_timeout": 10, "application_name": name, **_KEEPALIVES},
         **_OPTIONS,
     )
     _ask_the_rested(engine.sync_engine)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import text
 
-from runware_jobs.core.states import AttemptState, Billing, JobState
+from runware_jobs.core.states import AttemptState, Billing, JobState, OnPartial
 
 from .jobs import END_PREPARED
 from .tables import SCHEMA
@@ -22,31 +22,39 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
 
-async def fail_late_jobs(connection: AsyncConnection, *, limit: int) -> list[UUID]:
-    """Fail at most `limit` jobs of each kind whose deadline has passed, and say which; nothing is announced.
+async def end_late_jobs(connection: AsyncConnection, *, limit: int) -> dict[UUID, JobState]:
+    """End at most `limit` jobs of each kind whose deadline has passed, and say as what; nothing is announced.
 
-    A task that may be with the platform goes on: `billing` becomes `detached`, and its
-    results and cost are added when they come. A prepared attempt ends here, unsent.
+    They have failed; but where some results are there and `on_partial` lets those do, the
+    job has succeeded. A task that may be with the platform goes on: `billing` becomes
+    `detached`, and its results and cost are added when they come. A prepared attempt ends
+    here, unsent.
     """
-    late: list[UUID] = []
+    late: dict[UUID, JobState] = {}
     for statement in (_LATE, _LATE_TO_START):
-        late += (await connection.execute(text(statement), {"limit": limit})).scalars().all()
+        rows = await connection.execute(text(statement), {"limit": limit})
+        late |= {row.id: JobState(row.state) for row in rows}
     if late:
         await connection.execute(text(END_PREPARED), {"ids": [str(job_id) for job_id in late]})
     return late
 
 
-_FAIL: Final = f"""
-UPDATE {SCHEMA}.job SET state = '{JobState.FAILED}', finished_at = now(), seq = seq + 1,
-    error = jsonb_build_object('code', 'timeout', 'retryable', true, 'message', CAST({{message}} AS text)),
+_SUFFICES: Final = f"""(job.on_partial = '{OnPartial.SUCCEED}' AND EXISTS (
+    SELECT FROM {SCHEMA}.result WHERE result.job_id = job.id AND result.state = 'success'))"""
+
+_END: Final = f"""
+UPDATE {SCHEMA}.job SET finished_at = now(), seq = seq + 1,
+    state = CASE WHEN {_SUFFICES} THEN '{JobState.SUCCEEDED}' ELSE '{JobState.FAILED}' END,
+    error = CASE WHEN NOT {_SUFFICES} THEN
+        jsonb_build_object('code', 'timeout', 'retryable', true, 'message', CAST({{message}} AS text)) END,
     billing = CASE WHEN EXISTS (SELECT FROM {SCHEMA}.attempt WHERE attempt.job_id = job.id AND attempt.state IN
         ('{AttemptState.SENDING}', '{AttemptState.ACCEPTED}', '{AttemptState.UNCLEAR}'))
         THEN '{Billing.DETACHED}' ELSE billing END
-WHERE id IN ({{late}}) RETURNING id
+WHERE id IN ({{late}}) RETURNING id, state
 """
 
 # The one that has waited longest first, so that nobody waits for ever behind a crowd.
-_LATE: Final = _FAIL.format(
+_LATE: Final = _END.format(
     message="'The job''s deadline has passed.'",
     late=f"""
     SELECT id FROM {SCHEMA}.job WHERE finished_at IS NULL AND deadline_at <= now()
@@ -56,7 +64,7 @@ _LATE: Final = _FAIL.format(
 # On the account's own clock, which stands still in a pause: what is compared is the
 # deadline less the pauses before the job came, and now less all of them. So it stands in
 # job_start_deadline_idx, and jobs that a long pause has given more time are not walked.
-_LATE_TO_START: Final = _FAIL.format(
+_LATE_TO_START: Final = _END.format(
     message="'The job was not started before its start deadline.'",
     late=f"""
     SELECT late.id FROM {SCHEMA}.account CROSS JOIN LATERAL (

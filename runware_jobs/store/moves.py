@@ -93,16 +93,17 @@ def _live(row: Any, known: Any) -> LiveAttempt:
         known_successes=known["successes"] if known else 0,
         known_cost_usd=row["cost_usd"],
         steps=tuple(row["settlement"]),
-        unknown_s=_unknown_s(row["settlement"], row["read_at"]),
+        unknown_s=_told_for_s("unknown", row["settlement"], row["read_at"]),
+        refused_s=_told_for_s("refused", row["settlement"], row["read_at"]),
         resent_s=None if row["resent_s"] is None else float(row["resent_s"]),
         is_late=row["is_late"],
     )
 
 
-def _unknown_s(steps: Sequence[Mapping[str, Any]], now: datetime) -> float | None:
-    """Read since when polls have not known a task: the first `unknown` after the last `known`."""
+def _told_for_s(answer: str, steps: Sequence[Mapping[str, Any]], now: datetime) -> float | None:
+    """Read since when polls have been answered so: it is written down once; None when they are not."""
     told = next((one for one in reversed(steps) if one["step"] == "getResponse"), None)
-    if told is None or told["answer"] != "unknown":
+    if told is None or told["answer"] != answer:
         return None
     return (now - datetime.fromisoformat(told["at"])).total_seconds()
 
@@ -146,10 +147,13 @@ async def announce(connection: AsyncConnection, events: Sequence[dict[str, Any]]
 
 
 def _is_sample(move: Move) -> bool:
-    # How long a lost one took, nobody knows.
+    # How long a lost one took, nobody knows; nor one that was looked for, and found complete.
+    was_doubtful = move.live.state is AttemptState.UNCLEAR or move.live.unknown_s is not None
     return (
         move.attempt_to is AttemptState.ENDED
         and not move.is_late_answer
+        and not was_doubtful
+        and move.live.refused_s is None
         and any(result.succeeded for result in move.results)
     )
 

@@ -209,10 +209,13 @@ SELECT attempt.account_id, job.id AS job_id, attempt.task_uuid, job.tenant, {LEA
     attempt.run, attempt.number,
     CAST(EXTRACT(EPOCH FROM now() - COALESCE(attempt.submitted_at, attempt.created_at)) AS double precision) AS age_s,
     attempt.state = '{AttemptState.ENDED}' AS is_lost, {_FOLLOWED} AS is_followed, attempt.settlement AS steps
-FROM {SCHEMA}.attempt JOIN {SCHEMA}.job ON job.id = attempt.job_id
-WHERE (attempt.state = '{AttemptState.UNCLEAR}' OR (attempt.outcome = '{AttemptEnd.LOST}'
-        AND attempt.run = job.run AND job.billing = '{Billing.UNCLEAR}'))
-  AND (cardinality(CAST(:ids AS uuid[])) = 0 OR job.id = ANY (CAST(:ids AS uuid[])))
+FROM (
+    SELECT task_uuid FROM {SCHEMA}.attempt WHERE state = '{AttemptState.UNCLEAR}'
+    UNION ALL
+    SELECT attempt.task_uuid FROM {SCHEMA}.job JOIN {SCHEMA}.attempt ON attempt.job_id = job.id AND attempt.run = job.run
+    WHERE job.billing = '{Billing.UNCLEAR}' AND attempt.outcome = '{AttemptEnd.LOST}') AS doubtful
+JOIN {SCHEMA}.attempt USING (task_uuid) JOIN {SCHEMA}.job ON job.id = attempt.job_id
+WHERE (cardinality(CAST(:ids AS uuid[])) = 0 OR job.id = ANY (CAST(:ids AS uuid[])))
 ORDER BY attempt.created_at, attempt.task_uuid LIMIT :limit
 """
 

@@ -215,6 +215,7 @@ job = Table(
         text("((start_deadline_at AT TIME ZONE 'UTC') - make_interval(secs => paused_before_s))"),
         postgresql_where=text("state = 'queued' AND submitted_at IS NULL AND start_deadline_at IS NOT NULL"),
     ),
+    Index("job_unclear_idx", "id", postgresql_where=text("billing = 'unclear'")),  # for people to settle
     Index("job_finished_idx", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),  # prune
     comment="What a producer asked for, and where it stands.",
 )

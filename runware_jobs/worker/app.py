@@ -22,6 +22,7 @@ from billiard.process import active_children  # type: ignore[import-untyped]  # 
 from celery import Celery, bootsteps, signals
 from celery.exceptions import WorkerShutdown
 from celery.worker import state
+from click.core import ParameterSource
 
 from runware_jobs.assembly import celery_broker, check_key, check_schema, find_services
 from runware_jobs.errors import RunwareJobsError, SettingsError
@@ -120,6 +121,19 @@ def _check(sender: Any, **_: Any) -> None:
     except RunwareJobsError as error:
         sys.stderr.write(f"Error: {error.message}\n")
         raise WorkerShutdown(1) from None
+
+
+@signals.celeryd_init.connect  # type: ignore[untyped-decorator]  # Celery is untyped
+def _name_apart(instance: Any, **_: Any) -> None:
+    """Give a node that nobody has named a name of its own: Celery would call all of one host the same.
+
+    RabbitMQ lets only one process of a name have a control queue.
+    """
+    context = click.get_current_context(silent=True)
+    source = None if context is None else context.get_parameter_source("hostname")
+    if source is not ParameterSource.COMMANDLINE:
+        name, _at, host = instance.hostname.partition("@")
+        instance.hostname = f"{name}-{os.getpid()}@{host}"
 
 
 def _refuse_pool(module: str) -> None:

@@ -31,10 +31,9 @@ from .submitting import Submitting
 from .waiting import pause
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable
 
     from runware_jobs.steps.context import Context
-    from runware_jobs.steps.watch import Watch
 
 _log = structlog.get_logger()
 
@@ -64,9 +63,7 @@ class Clock:
         self._rescue_due = asyncio.Event()
         self._is_clock = False
         self._beating = asyncio.Lock()
-        self._polling = Polling(
-            lambda: self._context, draining=self._draining, ended=lambda: self._submitting.wake()
-        )
+        self._polling = Polling(lambda: self._context, draining=self._draining, ended=self._ended)
         self._submitting = Submitting(
             lambda: self._context if self._is_clock else None,
             draining=self._draining,
@@ -200,6 +197,10 @@ class Clock:
         if self._is_clock:
             self._polling.hasten(await take_hints(self._context))
         return None
+
+    def _ended(self) -> None:
+        """Attempts have ended: places are free."""
+        self._submitting.wake()
 
     async def _rescue(self) -> float | None:
         if self._is_clock:

@@ -8,6 +8,7 @@ import json
 import pytest
 
 from runware_jobs.cli.app import run
+from runware_jobs.cli.doctor import left_behind
 from runware_jobs.core.standing import PauseKind
 from runware_jobs.store import pauses
 from runware_jobs.store.database import open_engine
@@ -88,6 +89,22 @@ def test_doctor_says_what_is_left_in_an_old_account(account, emulator, capsys):
 
     assert [one["state"] for one in old] == ["note"]
     assert "1 queued" in old[0]["found"]
+
+
+def test_up_says_what_it_does_not_go_on_with(account, clean_database, emulator, capsys):
+    mine, elsewhere = emulator.http_base_url, "http://127.0.0.1:9/v1"
+
+    assert left_behind(clean_database, base_url=mine) == []
+    [left] = left_behind(clean_database, base_url=elsewhere)
+    account(lambda connection: register_worker(connection, organisation="another", base_url=mine))
+
+    assert left_behind(clean_database, base_url=mine) == [left]
+    assert (left.name, left.state, "1 queued" in left.found, mine in left.found) == (
+        "account 1",
+        "note",
+        True,
+        True,
+    )
 
 
 def test_key_that_may_not_read_its_account_is_a_good_key(account, emulator, capsys):

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
 
-from runware_jobs.assembly import find_services
+from runware_jobs.assembly import find_services, open_worker
 from runware_jobs.cli.app import run
+from runware_jobs.cli.asking import with_platform
+from runware_jobs.cli.opening import open_services
 from runware_jobs.settings import Settings
 from tests.embedded.processes import wait_until
+from tests.support.rows import read_rows
 
 from .commands import Commands
 
@@ -209,3 +214,28 @@ def test_migrate_brings_an_empty_database_up_to_date(command, monkeypatch, empty
     assert first["before"] is None
     assert second["before"] == second["after"] == first["after"]
     assert find_services(Settings()).embedded is None
+
+
+@pytest.mark.usefixtures("queue_env")
+def test_command_that_asks_the_platform_lifts_no_limit_of_the_workers(monkeypatch):
+    """It may run in a shell where nobody has set a daily brake."""
+    seen = []
+
+    async def look(context) -> int:
+        async with context.engine.connect() as connection:
+            seen.extend(await read_rows(connection, "SELECT daily_limit_usd, max_in_flight FROM account"))
+        return 0
+
+    async def work_as_a_worker(settings, services) -> None:
+        async with open_worker(
+            settings, services, signals=[], send_signal=print, publish_link=print
+        ) as context:
+            await look(context)
+
+    with monkeypatch.context() as workers:
+        workers.setenv("RUNWARE_JOBS_DAILY_SPEND_LIMIT_USD", "5")
+        workers.setenv("RUNWARE_JOBS_MAX_IN_FLIGHT", "7")
+        asyncio.run(work_as_a_worker(*open_services()))
+    code = with_platform(look)
+
+    assert (code, seen) == (0, [{"daily_limit_usd": Decimal(5), "max_in_flight": 7}] * 2)

@@ -128,7 +128,7 @@ def test_worker_goes_on_after_all_its_connections_were_cut_in_mid_transaction(
                 mid_transaction += connection.execute(
                     """SELECT count(*) FILTER (WHERE xact_start IS NOT NULL)
                        FROM (SELECT xact_start, pg_terminate_backend(pid) FROM pg_stat_activity
-                             WHERE datname = current_database() AND application_name = 'runware-jobs') AS cut"""
+                             WHERE datname = current_database() AND application_name LIKE 'runware-jobs%') AS cut"""
                 ).fetchone()[0]
         batch.wait(90)
         billed_once(emulator, jobs, 80)

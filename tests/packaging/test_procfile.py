@@ -84,7 +84,7 @@ def test_everything_starts_in_an_empty_home_and_nothing_stays(tmp_path):
 
     with honcho(tmp_path, environment) as runner:
         [worker] = poll_until(lambda: workers(runner), what="our worker in Flower", within_s=90)
-        assert worker.startswith("celery@")
+        assert worker.startswith("celery-")
         assert poll_until(lambda: answer(f"http://127.0.0.1:{api}/healthz"), what="the API")
         assert poll_until(
             lambda: answer(f"http://127.0.0.1:{emulator}/_emulator/config"), what="the emulator"

@@ -176,6 +176,8 @@ async def test_worker_that_dies_anywhere_leaves_everything_to_another(engine, em
                 "UPDATE process SET heartbeat_at = now() - interval '1 hour' WHERE id = :id",
                 id=dying.owner.id,
             )
+            # Whoever could still send, is not succeeded yet.
+            await change_rows(connection, "UPDATE attempt SET send_before = now() WHERE state = 'sending'")
         adopted = await adopt(successor)
         left = await follow(successor, adopted)
     async with engine.connect() as connection:

@@ -275,6 +275,11 @@ class Lapse:
             "UPDATE process SET heartbeat_at = now() - interval '1 hour' WHERE id = :id AND stopped_at IS NULL",
             id=world.owners[self.worker].id,
         )
+        await change_rows(
+            connection,
+            "UPDATE attempt SET send_before = now() - interval '1 hour' WHERE owner_id = :id AND state = 'sending'",
+            id=world.owners[self.worker].id,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,10 +336,13 @@ class TimePasses:
                     id=_pick(self.pick, list(world.seen.jobs)),
                 )
             case "deadlines":
-                late = await deadlines.fail_late_jobs(connection, limit=10)
+                late = await deadlines.end_late_jobs(connection, limit=10)
                 await announce(
                     connection,
-                    [{"job_id": str(one), "type": "job.failed", "data": {}, "back": 0} for one in late],
+                    [
+                        {"job_id": str(one), "type": f"job.{state}", "data": {}, "back": 0}
+                        for one, state in late.items()
+                    ],
                 )
             case "batches":
                 await batches.complete_batches(connection)

@@ -13,7 +13,7 @@ from runware_jobs.errors import JobNotFound, NotPossible
 from runware_jobs.steps.cancel import cancel, retry, retry_failed
 from runware_jobs.steps.words import item_error
 from runware_jobs.store.batches import complete_batches, create_batch, seal_batch
-from runware_jobs.store.deadlines import fail_late_jobs
+from runware_jobs.store.deadlines import end_late_jobs
 from runware_jobs.store.jobs import read_jobs
 from runware_jobs.store.moves import carry_out, lock_owned
 from tests.support.queued import accept_tasks, claim_jobs, enqueue_jobs
@@ -211,7 +211,7 @@ async def test_retry_failed_skips_what_may_have_been_billed_and_says_so(engine, 
             await apply(connection, owner, task, decide)
         late, _ = await running(connection, owner, batch_id=batch_id, deadline_s=60)
         await change_rows(connection, "UPDATE job SET deadline_at = now()")
-        await fail_late_jobs(connection, limit=9)
+        await end_late_jobs(connection, limit=9)
         counts = await retry_failed(connection, batch_id)
         adopted = await read_job(connection, late)
         states = await read_rows(connection, "SELECT state, count(*) AS jobs FROM job GROUP BY 1 ORDER BY 1")
@@ -252,16 +252,16 @@ async def test_batch_of_a_retried_job_completes_again(engine, owner):
 async def test_deadline_fails_a_waiting_job(engine, owner, label, options, message):
     async with engine.begin() as connection:
         [job_id] = await enqueue_jobs(connection, **options)
-        too_early = await fail_late_jobs(connection, limit=9)
+        too_early = await end_late_jobs(connection, limit=9)
         await change_rows(
             connection,
             "UPDATE job SET deadline_at = deadline_at - interval '1 min',"
             " start_deadline_at = start_deadline_at - interval '1 min'",
         )
-        late = await fail_late_jobs(connection, limit=9)
+        late = await end_late_jobs(connection, limit=9)
         job = await read_job(connection, job_id)
 
-    assert ([], [job_id]) == (too_early, late)
+    assert ({}, {job_id: "failed"}) == (too_early, late)
     assert (job["state"], job["error"]["code"], job["billing"]) == ("failed", "timeout", "none")
     assert message in job["error"]["message"]
 
@@ -270,13 +270,40 @@ async def test_deadline_ends_the_job_and_not_its_task(engine, owner):
     async with engine.begin() as connection:
         job_id, task = await running(connection, owner, deadline_s=60)
         await change_rows(connection, "UPDATE job SET deadline_at = now()")
-        await fail_late_jobs(connection, limit=9)
+        await end_late_jobs(connection, limit=9)
         failed = await read_job(connection, job_id)
         await apply(connection, owner, task, finished)
         job = await read_job(connection, job_id)
 
     assert (failed["state"], failed["billing"]) == ("failed", "detached")
     assert ("failed", "billed", Decimal("0.002")) == (job["state"], job["billing"], job["cost_usd"])
+
+
+@pytest.mark.parametrize(("on_partial", "state"), [("succeed", "succeeded"), ("fail", "failed")])
+async def test_results_that_came_before_the_deadline_count(engine, owner, on_partial, state):
+    good = {"status": "success", "resultIndex": 0, "imageUUID": "m-1", "cost": 0.5}
+    first, rest = (
+        Answer((good, {"status": "processing"})),
+        Answer((good, good | {"resultIndex": 1, "imageUUID": "m-2"})),
+    )
+    async with engine.begin() as connection:
+        job_id, task = await running(
+            connection, owner, params={"numberResults": 2}, deadline_s=60, on_partial=on_partial
+        )
+        await apply(
+            connection, owner, task, lambda live: after_answer(live, first, classify=item_error, random=0)
+        )
+        await change_rows(connection, "UPDATE job SET deadline_at = now()")
+        late = await end_late_jobs(connection, limit=9)
+        at_deadline = await read_job(connection, job_id)
+        await apply(
+            connection, owner, task, lambda live: after_answer(live, rest, classify=item_error, random=0)
+        )
+        view = (await read_jobs(connection, [job_id]))[job_id]
+
+    assert late == {job_id: state}
+    assert (at_deadline["billing"], at_deadline["error"] is None) == ("detached", state == "succeeded")
+    assert (view["state"], len(view["results"]), view["cost_usd"]) == (state, 2, 1)
 
 
 async def test_job_that_waits_for_its_second_attempt_is_not_late_to_start(engine, owner):
@@ -287,6 +314,6 @@ async def test_job_that_waits_for_its_second_attempt_is_not_late_to_start(engine
             connection, owner, task, lambda live: after_answer(live, failing, classify=item_error, random=0)
         )
         await change_rows(connection, "UPDATE job SET start_deadline_at = now() - interval '1 min'")
-        late = await fail_late_jobs(connection, limit=9)
+        late = await end_late_jobs(connection, limit=9)
 
-    assert late == []
+    assert late == {}

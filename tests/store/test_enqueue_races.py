@@ -98,6 +98,26 @@ async def test_open_transaction_of_a_producer_keeps_no_worker_waiting(engine, ow
     assert [ready] == [job.job_id for job in claimed]
 
 
+async def test_second_producer_of_a_new_bucket_keeps_no_worker_waiting(engine, owner):
+    """Two at once for a new model: the second waits for the first, and then claims must not wait for it."""
+    async with engine.connect() as first, engine.connect() as second:
+        await run_async(first, planned([None]))
+        pid = await pid_of(second)
+        adding = asyncio.create_task(run_async(second, planned([None])))
+        await until_waiting(engine, pid)
+        await first.commit()
+        [added] = await adding
+        async with engine.begin() as claiming:
+            await claiming.execute(text("SET LOCAL lock_timeout = '2s'"))
+            before = await claim_jobs(claiming, owner)
+        await second.commit()
+        async with engine.begin() as claiming:
+            after = await claim_jobs(claiming, owner)
+        buckets = await read_rows(second, "SELECT id FROM bucket")
+
+    assert (1, [added.job_id], 1) == (len(before), [job.job_id for job in after], len(buckets))
+
+
 async def test_worker_that_starts_beside_the_first_producer_takes_its_jobs(engine):
     async with engine.connect() as producer, engine.connect() as worker:
         await enqueue_jobs(producer)

@@ -8,7 +8,7 @@ import pytest
 
 from runware_jobs.core.standing import PauseKind
 from runware_jobs.store import pauses
-from runware_jobs.store.deadlines import fail_late_jobs
+from runware_jobs.store.deadlines import end_late_jobs
 from runware_jobs.store.outbox import add_endpoint
 from tests.support.queued import BASE_URL, claim_jobs, enqueue_jobs, register_worker
 from tests.support.rows import change_rows, read_job, read_rows
@@ -175,7 +175,7 @@ async def test_event_is_not_there_when_the_pause_is_rolled_back(engine, owner):
 
 async def late(engine):
     async with engine.begin() as connection:
-        return await fail_late_jobs(connection, limit=10)
+        return list(await end_late_jobs(connection, limit=10))
 
 
 async def age(engine, seconds):
@@ -256,7 +256,7 @@ async def test_late_starters_of_a_paused_account_are_not_even_looked_at(engine, 
 async def rows_walked(engine):
     """Count the rows of `job` that a look for late jobs reads in vain."""
     async with engine.begin() as connection:
-        assert await fail_late_jobs(connection, limit=10) == []
+        assert await end_late_jobs(connection, limit=10) == {}
         [row] = await read_rows(
             connection,
             """SELECT seq_tup_read + COALESCE(idx_tup_fetch, 0) AS rows

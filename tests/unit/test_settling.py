@@ -19,7 +19,7 @@ TURNED_AWAY = ({"step": "send", "answer": "busy"},)
 UPLOAD = {"lane": Lane.UPLOAD, "task_type": "mediaStorage"}
 
 
-def doubt(attempt, archived, *, patience=PATIENCE, account_is_open=True, late_s=None):
+def doubt(attempt, archived, *, patience=PATIENCE, account_is_open=True, late_s=None, was_refused=False):
     return after_doubt(
         attempt,
         archived,
@@ -28,6 +28,7 @@ def doubt(attempt, archived, *, patience=PATIENCE, account_is_open=True, late_s=
         late_s=late_s,
         classify=item_error,
         random=0.5,
+        was_refused=was_refused,
     )
 
 
@@ -125,3 +126,19 @@ def test_round_that_finds_nothing_new_writes_nothing():
     move = doubt(live(AttemptState.ACCEPTED, unknown_s=10.0, steps=steps), NOTHING)
 
     assert move.changes_nothing
+
+
+@pytest.mark.parametrize("state", [ACCEPTED, UNCLEAR])
+def test_task_that_may_not_be_asked_about_is_neither_sent_again_nor_given_up_before_it_counts_as_stuck(state):
+    young = live(state, refused_s=80_000.0, age_s=100_000.0)
+    old = live(state, refused_s=90_000.0, age_s=100_000.0)
+    first = doubt(live(state), NOTHING, was_refused=True)
+
+    assert (first.settlement[0]["answer"], first.resent, first.outcome) == ("refused", None, None)
+    assert doubt(young, NOTHING, was_refused=True).outcome is None
+    assert doubt(old, None, was_refused=True).outcome is AttemptEnd.LOST
+    assert doubt(old, NOTHING, was_refused=True).billing is Billing.UNCLEAR
+
+
+def test_results_of_a_task_that_may_not_be_asked_about_are_taken_from_the_archive():
+    assert doubt(live(ACCEPTED), DONE, was_refused=True).outcome is AttemptEnd.SUCCEEDED
