@@ -36,6 +36,10 @@ _READY_WITHIN_S = 60.0
 _DRAINS_WITHIN_S = 12.0
 
 
+_QUIET = """SELECT (NOT EXISTS (SELECT FROM job WHERE finished_at IS NULL)
+    AND NOT EXISTS (SELECT FROM attempt WHERE state <> 'ended'))::int"""
+
+
 class Run:
     """The hands of a scenario: start, kill, stop, cut, enqueue; and `finish`."""
 
@@ -278,11 +282,18 @@ class Run:
             self._drain(number)
 
     def _until_quiet(self) -> None:
-        self.until(
-            "SELECT (NOT EXISTS (SELECT FROM job WHERE finished_at IS NULL)"
-            " AND NOT EXISTS (SELECT FROM attempt WHERE state <> 'ended'))::int",
-            what="every job final and no attempt alive",
-        )
+        def look() -> bool:
+            try:
+                # Whoever set a budget that is used up has more money now.
+                for row in self.read(
+                    "SELECT id::text FROM batch WHERE state = 'paused' AND sealed_at IS NOT NULL"
+                ):
+                    self.try_(partial(self.jobs.batch(row["id"]).resume, budget_usd=100))
+                return self.count(_QUIET) > 0
+            except psycopg.OperationalError:
+                return False
+
+        poll_until(look, what="every job final and no attempt alive", within_s=ENDS_WITHIN_S)
 
     def _retry_lost(self) -> int:
         """A person decides: nobody else may pay a second time for what is unclear."""
