@@ -198,7 +198,9 @@ def accepted(engines: Engines) -> int:
 def connections_of(engines: Engines) -> int:
     """Count connections of workers and producers."""
     return int(
-        engines.query("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'runware-jobs'")[0][0]
+        engines.query("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'runware-jobs-worker'")[
+            0
+        ][0]
     )
 
 

@@ -257,11 +257,13 @@ async def _organisation(client: Runware, settings: Settings) -> str:
         # jobs from the one whose key was mistyped.
         if key_verdict(error) is not KeyVerdict.MUTE:
             raise
-        key = settings.api_key.get_secret_value() if settings.api_key else EMULATOR_KEY
-        return organisation_of_key(key, settings.http_base_url)
-    return _organisation_uuid(details) or organisation_of_key(
-        settings.api_key.get_secret_value() if settings.api_key else EMULATOR_KEY, settings.http_base_url
-    )
+        return _key_name(settings)
+    return _organisation_uuid(details) or _key_name(settings)
+
+
+def _key_name(settings: Settings) -> str:
+    key = settings.api_key.get_secret_value() if settings.api_key else EMULATOR_KEY
+    return organisation_of_key(key, settings.http_base_url)
 
 
 def _organisation_uuid(details: object) -> str | None:
@@ -324,6 +326,7 @@ async def open_worker(
                     connection,
                     base_url=settings.http_base_url,
                     organisation=organisation,
+                    key_name=_key_name(settings),
                     limits=accounts.Limits(
                         max_in_flight=settings.in_flight_limit,
                         max_requests_per_s=settings.requests_per_s_limit,
@@ -384,6 +387,7 @@ def _tempo(settings: Settings) -> Tempo:
         submit_group_size=settings.submit_group_size,
         poll_group_size=settings.poll_group_size,
         poll_min_interval_s=settings.poll_min_interval_s,
+        request_timeout_s=settings.request_timeout_s,
         reconcile_grace_s=settings.reconcile_grace_s,
         reconcile_max_age_s=settings.reconcile_max_age_s,
         resends=settings.reconcile_resend == "auto",

@@ -14,7 +14,15 @@ import pytest
 
 from runware_jobs.store.database import migrate, open_engine
 from tests.support.emulator_process import EmulatorProcess, running_emulator
-from tests.support.servers import Servers, embedded_servers, empty_every_table, fresh_database, given_servers
+from tests.support.servers import (
+    GIVEN_NAMES,
+    Servers,
+    broker_of_worker,
+    embedded_servers,
+    empty_every_table,
+    fresh_database,
+    given_servers,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -23,7 +31,12 @@ if TYPE_CHECKING:
 
 # Taken away before a test can read them: a key in a developer's shell must never
 # pay for a test, and no test may pass because of what is set there.
-_GIVEN = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("RUNWARE_")}
+# The servers are kept under other names: with -n the tests run in processes below this one.
+for _name in [name for name in os.environ if name.startswith("RUNWARE_")]:
+    _value = os.environ.pop(_name)
+    if _name in GIVEN_NAMES:
+        os.environ[f"TESTS_{_name}"] = _value
+_GIVEN = {name: os.environ[f"TESTS_{name}"] for name in GIVEN_NAMES if f"TESTS_{name}" in os.environ}
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +56,10 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
             yield servers
     else:
         with fresh_database(given.database_url) as database_url:
-            yield Servers(database_url=database_url, broker_url=given.broker_url)
+            yield Servers(
+                database_url=database_url,
+                broker_url=broker_of_worker(given.broker_url, os.environ.get("PYTEST_XDIST_WORKER")),
+            )
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,14 @@ depends_on = None
 
 
 def upgrade() -> None:
+    op.create_index(
+        "batch_sealed_idx",
+        "batch",
+        ["id"],
+        unique=False,
+        schema="runware_jobs",
+        postgresql_where=sa.text("sealed_at IS NOT NULL AND finished_at IS NULL"),
+    )
     op.create_table('flow',
     sa.Column('account_id', sa.BigInteger(), nullable=False),
     sa.Column('lane', sa.Text(), nullable=False),
@@ -41,6 +49,21 @@ def upgrade() -> None:
     schema='runware_jobs',
     comment='What one model of an account lets through: its tasks in flight, its limits, its pause.'
     )
+    op.create_table('rate',
+    sa.Column('account_id', sa.BigInteger(), nullable=False),
+    sa.Column('tokens', sa.Double(), server_default=sa.text('0'), nullable=False),
+    sa.Column('tokens_at', postgresql.TIMESTAMP(timezone=True), server_default=sa.text('now()'), nullable=False),
+    sa.ForeignKeyConstraint(['account_id'], ['runware_jobs.account.id'], name=op.f('rate_account_id_fkey')),
+    sa.PrimaryKeyConstraint('account_id', name=op.f('rate_pkey')),
+    schema='runware_jobs',
+    comment="When the next request may leave: no row of the account's own, or polls would wait for claims."
+    )
+    op.execute(
+        "INSERT INTO runware_jobs.rate (account_id, tokens, tokens_at)"
+        " SELECT id, tokens, tokens_at FROM runware_jobs.account"
+    )
+    op.drop_column('account', 'tokens', schema='runware_jobs')
+    op.drop_column('account', 'tokens_at', schema='runware_jobs')
     # Nobody ever read it: what a model may have in flight is its flow's.
     op.drop_column('bucket', 'max_in_flight', schema='runware_jobs')
     # Accounts stay for ever and a bucket goes after its jobs: the checks cost each job two locks, and each bucket a look
@@ -96,6 +119,12 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.drop_index(
+        "batch_sealed_idx",
+        table_name="batch",
+        schema="runware_jobs",
+        postgresql_where=sa.text("sealed_at IS NOT NULL AND finished_at IS NULL"),
+    )
     for table, name in (
         ("tenant", "tenant_budget_check"),
         ("tenant", "tenant_pause_check"),
@@ -132,3 +161,6 @@ def downgrade() -> None:
     op.create_foreign_key(op.f('job_bucket_id_fkey'), 'job', 'bucket', ['bucket_id'], ['id'], source_schema='runware_jobs', referent_schema='runware_jobs')
     op.create_foreign_key(op.f('job_account_id_fkey'), 'job', 'account', ['account_id'], ['id'], source_schema='runware_jobs', referent_schema='runware_jobs')
     op.drop_table('flow', schema='runware_jobs')
+    op.add_column('account', sa.Column('tokens', sa.Double(), server_default=sa.text('0'), nullable=False), schema='runware_jobs')
+    op.add_column('account', sa.Column('tokens_at', postgresql.TIMESTAMP(timezone=True), server_default=sa.text('now()'), nullable=False), schema='runware_jobs')
+    op.drop_table('rate', schema='runware_jobs')

@@ -56,6 +56,7 @@ class Patience:
 
     lost_after_s: float
     stuck_after_s: float
+    resend_after_s: float
     resend_within_s: float
     resends: bool
 
@@ -151,6 +152,10 @@ def may_resend(live: LiveAttempt, patience: Patience, *, account_is_open: bool) 
     is_wanted = live.carries_job and not live.is_late and live.state is AttemptState.UNCLEAR
     if not is_wanted or not patience.resends or live.age_s >= patience.resend_within_s:
         return Resend.NEVER
+    if live.age_s < patience.resend_after_s:
+        # What was sent may still be on its way, behind a proxy that has lost its caller. Asking
+        # costs nothing; sending beside it would, where only running tasks are told apart.
+        return Resend.LATER
     if live.was_resent:
         if live.lane is not Lane.UPLOAD:
             return Resend.NEVER

@@ -40,6 +40,7 @@ class Tempo:
     submit_group_size: int
     poll_group_size: int
     poll_min_interval_s: float
+    request_timeout_s: float
     reconcile_grace_s: float
     reconcile_max_age_s: float
     resends: bool
@@ -54,6 +55,7 @@ class Tempo:
         return Patience(
             lost_after_s=self.lost_after_s,
             stuck_after_s=self.stuck_after_s,
+            resend_after_s=max(self.reconcile_grace_s, self.request_timeout_s),
             resend_within_s=self.reconcile_max_age_s,
             resends=self.resends,
         )

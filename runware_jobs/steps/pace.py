@@ -49,7 +49,7 @@ class Pace:
                         async with asyncio.timeout(self._turns[0] - self._clock()):
                             await self._given_back.wait()
                 else:
-                    waits_s = await committed(self._engine, self._reserve)
+                    waits_s = await committed(self._engine, self._reserve, at_once=True)
                     # Counted from when the answer is here: a turn may come late, never early.
                     now = self._clock()
                     self._turns.extend(now + wait_s for wait_s in waits_s)

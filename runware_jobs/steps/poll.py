@@ -88,7 +88,7 @@ async def _write_progress(context: Context, told: Mapping[UUID, int]) -> None:
     async def once(connection: AsyncConnection) -> dict[UUID, int]:
         return await write_progress(connection, context.owner, told)
 
-    written = await committed(context.engine, once)
+    written = await committed(context.engine, once, at_once=True)
     if "on_progress" in context.signals:
         for job_id, progress in written.items():
             await announce_progress(context, job_id, progress)

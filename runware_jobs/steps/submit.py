@@ -97,8 +97,8 @@ async def send_group(context: Context, group: Group) -> tuple[Watch, ...]:
     """Send what was claimed and record each outcome; give the attempts to follow."""
     jobs = group.claim.jobs
     made = await make_tasks(context, jobs)
-    if time.monotonic() - group.claimed_at > _STALE_S:
-        # Their inputs took a while: the turn that the claim was paid with has passed.
+    if group.claim.owes_turn or time.monotonic() - group.claimed_at > _STALE_S:
+        # Not paid, or their inputs took a while: the turn that the claim was paid with has passed.
         await context.pace.turn()
     outcomes = await context.client.submit_many(
         made.tasks, send_before=group.window.send_before(), before_more=context.pace.turn

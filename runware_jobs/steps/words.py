@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from runware_jobs.client import RunwareError
     from runware_jobs.client.outcomes import PollOutcome, SubmitOutcome
 
-_REFUSING_CODES: Final = frozenset({"validation", "notFound", "unknown", "safety", "provider"})
+_REFUSING_CODES: Final = frozenset({"validation", "notFound", "safety", "provider"})
 UNKNOWN_TASK_RAW_CODES: Final = frozenset({"taskNotFound", "taskExpired", "taskFailedOrNotFound"})
 
 
@@ -68,7 +68,9 @@ def refuses_question(outcome: NoAnswer) -> bool:
 
     Everything else (a network, a key, a limit, a fault) is about any question, and passes.
     """
-    return outcome.error.code in _REFUSING_CODES
+    error = outcome.error
+    is_client_error = error.status_code is not None and 400 <= error.status_code < 500  # noqa: PLR2004  HTTP
+    return error.code in _REFUSING_CODES or (error.code == "unknown" and is_client_error)
 
 
 def job_error(error: RunwareError) -> JobError:
@@ -78,8 +80,8 @@ def job_error(error: RunwareError) -> JobError:
         code=str(error.code),
         message=storable(error.message),
         retryable=error.retryable,
-        parameter=", ".join(parameter) if isinstance(parameter, tuple) else parameter,
-        documentation=error.documentation,
+        parameter=storable(", ".join(parameter) if isinstance(parameter, tuple) else parameter),
+        documentation=storable(error.documentation),
     )
 
 

@@ -49,9 +49,6 @@ account = Table(
     Column("max_requests_per_s", Double, nullable=False, server_default=text("5")),
     # By lane: {"video": {"max_in_flight": 4, "pause_reason": "by hand"}}, both optional.
     Column("lane_limits", JSONB, nullable=False, server_default=text("'{}'")),
-    # A token bucket: `tokens` as of `tokens_at`, refilled by arithmetic when debited.
-    Column("tokens", Double, nullable=False, server_default=text("0")),
-    when("tokens_at", nullable=False),
     money("daily_limit_usd"),
     Column("spend_day", Date, nullable=False, server_default=text("CURRENT_DATE")),
     money("spent_usd", nullable=False),
@@ -68,6 +65,16 @@ account = Table(
     # Which account a producer's job belongs to.
     Index("account_current_idx", "base_url", unique=True, postgresql_where=text("is_current")),
     comment="Whom we work for: a base URL and an organisation, with its limits and its spend.",
+)
+
+rate = Table(
+    "rate",
+    metadata,
+    Column("account_id", BigInteger, ForeignKey(account.c.id), primary_key=True),
+    # A token bucket: `tokens` as of `tokens_at`, refilled by arithmetic when debited.
+    Column("tokens", Double, nullable=False, server_default=text("0")),
+    when("tokens_at", nullable=False),
+    comment="When the next request may leave: no row of the account's own, or polls would wait for claims.",
 )
 
 tenant = Table(
@@ -105,6 +112,8 @@ batch = Table(
     CheckConstraint("(state = 'paused') = (pause_reason IS NOT NULL)", name="pause"),
     CheckConstraint("budget_usd IS NULL OR budget_usd > 0", name="budget"),
     Index("batch_tenant_idx", "tenant", "created_at"),  # list of a tenant's batches
+    # Those that may be complete now.
+    Index("batch_sealed_idx", "id", postgresql_where=text("sealed_at IS NOT NULL AND finished_at IS NULL")),
     comment="Jobs that were enqueued together, with one budget.",
 )
 

@@ -46,18 +46,22 @@ async def confirm_account(
     base_url: str,
     organisation: str,
     limits: Limits,
+    key_name: str | None = None,
     keeps_limits: bool = False,
 ) -> int:
     """Find or make the account of a process that knows who it is, and set its limits.
 
     Jobs that were enqueued before any worker had come hang on a placeholder without
     an organisation: the first worker makes it its own. Another organisation at the
-    same base URL is another account; new jobs then go to the newest. `keeps_limits`: an
+    same base URL is another account; new jobs then go to the newest. `key_name` is what
+    its key is called while it may not ask for its organisation: an account of that name
+    is the organisation's from now on, unless that has one already. `keeps_limits`: an
     account that is there goes on with those of its workers.
     """
     values = {
         "base_url": base_url,
         "organisation": organisation,
+        "key_name": key_name,
         "max_in_flight": limits.max_in_flight,
         "max_requests_per_s": limits.max_requests_per_s,
         "daily_limit_usd": limits.daily_limit_usd,
@@ -95,6 +99,11 @@ account AS (SELECT id FROM known_account UNION ALL SELECT id FROM new_account)""
 """The CTE `account`: whose a producer's rows are; made as a placeholder when there is none."""
 
 _CONFIRM: Final[Sequence[str]] = (
+    # The key was given the permission to read its account: it is the same one as before.
+    f"""
+    UPDATE {SCHEMA}.account SET organisation = :organisation
+    WHERE base_url = :base_url AND organisation = CAST(:key_name AS text) AND NOT EXISTS (
+        SELECT FROM {SCHEMA}.account WHERE base_url = :base_url AND organisation = :organisation)""",
     # A producer may be making the placeholder in a transaction that is still open:
     # this waits for it, and the next statement sees its row.
     f"""

@@ -75,6 +75,7 @@ FROM (
             SELECT FROM {SCHEMA}.job WHERE bucket_id = bucket.id AND {CLAIMABLE}) THEN 'ended' END AS reason
     FROM {SCHEMA}.bucket LEFT JOIN {SCHEMA}.batch ON batch.id = bucket.batch_id
     LEFT JOIN {SCHEMA}.tenant ON tenant.name = bucket.tenant
-    WHERE {{where}} ORDER BY bucket.id) AS due
+    -- Locked in one order, or two who pause and resume could wait for each other.
+    WHERE {{where}} ORDER BY bucket.id FOR NO KEY UPDATE OF bucket) AS due
 WHERE bucket.id = due.id AND bucket.pause_reason IS DISTINCT FROM due.reason
 """

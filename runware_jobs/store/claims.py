@@ -17,7 +17,7 @@ from runware_jobs.core.money import Purse, Purses, Request, admit
 from runware_jobs.core.states import AttemptState, JobState, Kind, Lane
 
 from .plans import as_json
-from .rates import TOKENS
+from .rates import TOKENS, pay
 from .tables import SCHEMA
 from .walk import CANDIDATES
 
@@ -62,11 +62,13 @@ class Claim:
     """What a claim took, and when to come back when a limit cut it short (None: when woken).
 
     `wants_turn`: nothing was taken, only because there was no token; come back with a turn.
+    `owes_turn`: what was taken is not paid with one; wait for it before sending.
     """
 
     jobs: tuple[Claimed, ...] = ()
     again_in_s: float | None = None
     wants_turn: bool = False
+    owes_turn: bool = False
 
 
 async def claim(
@@ -100,7 +102,6 @@ async def claim(
         # It only looks whether there is anything to take: nobody waits for a turn that
         # would then be lost to others.
         return Claim(wants_turn=bool(await _candidates(connection, owner.account_id, 1, past, wide=False)))
-    values |= {"tokens": None if has_turn else account["tokens"] - 1, "counted_at": account["counted_at"]}
     brake = _brake(account)
     taken: list[Claimed] = []
     for look in range(_LOOKS):
@@ -115,13 +116,16 @@ async def claim(
             taken += await _take(
                 connection, values, [admitted[one] for one in verdict.admitted], verdict, secret
             )
-            values["tokens"] = None
         # Whoever cannot pay now stands at the head of the turns until it can, and so does
         # what models had room for only in part: look past.
         may_have_more = past.add(verdict) or (rows[0]["is_cut"] and verdict.admitted)
         if len(taken) >= room or not may_have_more:
             break
-    return Claim(tuple(taken), again_in_s=0.0) if taken else Claim()
+    if not taken:
+        return Claim()
+    # A turn that was taken since we looked may have been the last for now.
+    owes_turn = not has_turn and not await pay(connection, owner.account_id)
+    return Claim(tuple(taken), again_in_s=0.0, owes_turn=owes_turn)
 
 
 @dataclass(slots=True)
@@ -247,7 +251,7 @@ async def _pause_exhausted(connection: AsyncConnection, account_id: int, verdict
 _ACCOUNT: Final = f"""
 SELECT state, in_flight, max_in_flight, max_requests_per_s, daily_limit_usd, held_usd,
     CASE WHEN spend_day >= CAST(clock_timestamp() AS date) THEN spent_usd ELSE 0 END AS spent_today_usd,
-    {TOKENS} AS tokens, clock_timestamp() AS counted_at,
+    {TOKENS} AS tokens,
     EXISTS (SELECT FROM {SCHEMA}.process WHERE id = :owner_id AND epoch = :epoch AND stopped_at IS NULL)
         AS has_lease
 -- NO KEY: an open transaction that has enqueued holds a key share of this row, and
@@ -318,9 +322,7 @@ moved AS (
 ),
 account AS (
     UPDATE {SCHEMA}.account SET in_flight = in_flight + (SELECT count(*) FROM taken),
-        held_usd = held_usd + COALESCE((SELECT sum(hold_usd) FROM taken), 0),
-        tokens = COALESCE(CAST(:tokens AS double precision), tokens),
-        tokens_at = CASE WHEN CAST(:tokens AS double precision) IS NULL THEN tokens_at ELSE :counted_at END
+        held_usd = held_usd + COALESCE((SELECT sum(hold_usd) FROM taken), 0)
     WHERE id = :account_id
 ),
 bucket AS (

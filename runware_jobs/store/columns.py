@@ -22,6 +22,9 @@ _WAIT = ", ".join(f"'{state}'" for state in Inputs if state in _WAITING)
 CLAIMABLE: Final = f"state = '{JobState.QUEUED}' AND (inputs IS NULL OR inputs IN ({_GO}))"
 WAITING_FOR_INPUTS: Final = f"state = '{JobState.QUEUED}' AND inputs IN ({_WAIT})"
 
+# True, and lets this transaction's commit not wait for the disk: for what a crash may forget.
+UNHURRIED: Final = "set_config('synchronous_commit', 'off', true) = 'off'"
+
 metadata = MetaData(
     schema=SCHEMA,
     naming_convention={

@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from runware_jobs.core.states import AttemptState, JobState
 
-from .columns import SCHEMA
+from .columns import SCHEMA, UNHURRIED
 from .plans import as_json
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ async def write_progress(
     is moving at this moment keeps the progress it has, and the next look tells another.
     A crash of the server may forget it. The caller commits.
     """
-    await connection.execute(text("SET LOCAL synchronous_commit TO off"))
     rows = as_json([{"task_uuid": str(task), "progress": progress} for task, progress in told.items()])
     values = {"told": rows, "owner_id": owner.id, "epoch": owner.epoch}
     written = await connection.execute(text(_WRITE), values)
@@ -46,6 +45,6 @@ FROM (
       AND job.state = '{JobState.RUNNING}' AND job.run = attempt.run AND job.attempts = attempt.number
       AND job.progress IS DISTINCT FROM told.progress
     FOR NO KEY UPDATE OF job SKIP LOCKED) AS due
-WHERE job.id = due.id
+WHERE job.id = due.id AND {UNHURRIED}
 RETURNING job.id, job.progress
 """

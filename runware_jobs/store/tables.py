@@ -40,7 +40,7 @@ from runware_jobs.core.states import (
     OnPartial,
 )
 
-from .account_tables import account, batch, bucket, estimate, flow, tenant
+from .account_tables import account, batch, bucket, estimate, flow, rate, tenant
 from .columns import CLAIMABLE, SCHEMA, WAITING_FOR_INPUTS, count, metadata, money, one_of, when
 from .event_tables import delivery, endpoint, event, outbox
 
@@ -62,6 +62,7 @@ __all__ = [
     "metadata",
     "outbox",
     "process",
+    "rate",
     "result",
     "tenant",
     "tombstone",

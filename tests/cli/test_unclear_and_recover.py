@@ -7,6 +7,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
 from runware_jobs.assembly import find_services, open_worker
@@ -23,8 +24,8 @@ from .commands import Commands
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-NEVER_ARRIVES = {"on": "submit", "action": {"kind": "reset"}}
-ANSWER_LOST = {"on": "submit", "action": {"kind": "lose_answer"}}
+NEVER_ARRIVES = {"on": "submit", "count": 1, "action": {"kind": "reset"}}
+ANSWER_LOST = {"on": "submit", "count": 1, "action": {"kind": "lose_answer"}}
 NOW = "2026-01-01T00:00"
 
 
@@ -81,22 +82,23 @@ def as_worker(queue_env):
 
 
 @pytest.fixture
-def doubtful(as_worker, emulator):
+def doubtful(as_worker, emulator, capsys):
     """Leave jobs whose send is unclear behind; give their ids. `is_followed`: their worker is alive."""
 
     def leave(fault, count=1, *, is_followed=False):
-        emulator.inject(fault)
-
         async def work(context):
             async with context.engine.begin() as connection:
                 jobs = await enqueue_jobs(connection, count, base_url=emulator.http_base_url)
+            emulator.inject(fault)
             await submit(context)
             if not is_followed:
                 async with context.engine.begin() as connection:
                     await processes.give_back(connection, context.owner)
             return jobs
 
-        return [str(job_id) for job_id in as_worker(work)]
+        jobs = as_worker(work)
+        capsys.readouterr()  # what a worker logs is not what the command says
+        return [str(job_id) for job_id in jobs]
 
     return leave
 
@@ -252,7 +254,7 @@ def test_recover_does_not_begin_while_a_worker_is_alive(command, doubtful, look)
 
     code, out, err = command("recover", "--since", NOW)
 
-    assert (code, out) == (1, "")
+    assert (code, out) == (2, "")
     assert "workers are alive" in err
     assert look("SELECT state FROM account") == [{"state": "paused"}]
 
@@ -285,23 +287,28 @@ def test_recover_killed_in_the_middle_is_run_again_and_goes_on(
     commands = Commands(tmp_path, queue_env)
     killed = commands.start("recover", "--since", since)
     try:
-        poll_until(lambda: emulator.ledger()["requests"]["polls"] or None, what="its first question")
+        poll_until(lambda: _is_asking(emulator), what=f"its first question; {commands.said()}", within_s=60)
         killed.kill()
         killed.wait()
     finally:
         commands.end()
     between = look("SELECT state FROM account")
-    emulator.reset()  # forgets the tasks too: asked about again below
+    httpx.delete(f"{emulator.address}/_emulator/faults").raise_for_status()
     paused = command("recover", "--since", since)
     seen = poll_until(
         lambda: _recovered(command, since), what="recovered, when the lease of the killed has lapsed"
     )
 
     assert between == [{"state": "paused"}]
-    assert (paused[0], "workers are alive" in paused[2]) == (1, True)
-    assert len(sent) == 3
-    assert (seen["asked"], seen["is_resumed"]) == (5, True)
+    assert (paused[0], "workers are alive" in paused[2]) == (2, True)
+    assert (len(sent), seen["asked"], seen["found"], seen["is_resumed"]) == (3, 5, 3, True)
     assert look("SELECT state FROM account") == [{"state": "open"}]
+
+
+def _is_asking(emulator):
+    """Tell whether the fault has struck: a question was asked, and had no answer."""
+    [rule] = httpx.get(f"{emulator.address}/_emulator/faults").json()
+    return rule["hits"] or None
 
 
 def _recovered(command, since):

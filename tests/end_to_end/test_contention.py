@@ -97,23 +97,23 @@ def test_rate_is_never_passed_and_used_where_it_binds_and_so_are_the_places(
     emulator.configure(latencies={"image": [10, 25]})
     begun = _first_request_after_now(emulator)
     quick = jobs.enqueue_many(
-        [{"positivePrompt": f"street {number}"} for number in range(200)], name="quick", defaults=DEFAULTS
+        [{"positivePrompt": f"street {number}"} for number in range(120)], name="quick", defaults=DEFAULTS
     )
     quick.wait(60)
     book = read_book(emulator, since=begun)
     # Of one that ends when the last job was sent: then there is nothing more to be done.
     first, last = min(began for began, _ in book.tasks), max(began for began, _ in book.tasks)
 
-    assert quick.counts == {"succeeded": 200}
+    assert quick.counts == {"succeeded": 120}
     assert book.most_requests_in(2.0) <= 2 * PER_S + 1
     assert max(count for _, count in book.in_flight()) <= IN_FLIGHT
     assert book.requests_between(first, last) >= 0.9 * PER_S * (last - first)
 
-    # Tasks of twelve seconds: now places are.
+    # Tasks of twelve seconds: now places are. Every one is taken, and more than half of them twice.
     emulator.configure(latencies={"image": [1100, 1300]})
     begun = _first_request_after_now(emulator)
     slow = jobs.enqueue_many(
-        [{"positivePrompt": f"hill {number}"} for number in range(45)], name="slow", defaults=DEFAULTS
+        [{"positivePrompt": f"hill {number}"} for number in range(32)], name="slow", defaults=DEFAULTS
     )
     slow.wait(60)
     book = read_book(emulator, since=begun)
@@ -125,7 +125,7 @@ def test_rate_is_never_passed_and_used_where_it_binds_and_so_are_the_places(
         if full <= at < last
     )
 
-    assert slow.counts == {"succeeded": 45}
+    assert slow.counts == {"succeeded": 32}
     assert book.most_requests_in(2.0) <= 2 * PER_S + 1
     assert max(count for _, count in book.in_flight()) <= IN_FLIGHT
     assert taken >= 0.9 * IN_FLIGHT * (last - full)

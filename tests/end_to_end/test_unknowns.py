@@ -5,9 +5,11 @@ One worker per case and many jobs, each under a fault of its own.
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 
 from tests.support.polling import poll_until
@@ -80,9 +82,9 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
             "max_tasks": 3,
             "duplicate_overwrites_archive": False,
             "running_status": "queued",
-            "cost_per": "item",
         },
     ),
+    ("a cost is that of the whole task", "rest", {"cost_per": "task", "unknown_task": "error"}),
 ]
 
 
@@ -107,13 +109,15 @@ def test_every_job_ends_and_is_paid_once(
         "RUNWARE_JOBS_TRANSPORT": transport,
         # One message for each: a fault is about one job.
         "RUNWARE_JOBS_SUBMIT_GROUP_SIZE": "1",
+        "RUNWARE_JOBS_COST_PER": switches.get("cost_per", "item"),
     }
 
     ordinary = [jobs.enqueue({**IMAGE, "positivePrompt": prompt}) for prompt in [*FAULTS, "plain"]]
+    several = jobs.enqueue_many([{**IMAGE, "positivePrompt": "three", "numberResults": 3}], name="several")
     partial = jobs.enqueue({**IMAGE, "positivePrompt": "one fails", "numberResults": 3})
     media = jobs.upload(PICTURE)
     model = jobs.upload_model(MODEL)
-    everything = [*ordinary, partial, media, model]
+    everything = [*ordinary, *jobs.list(batch=several.id), partial, media, model]
     with running_worker(told, log=tmp_path / "worker.log"):
         for job in everything:
             poll_until(
@@ -127,40 +131,69 @@ def test_every_job_ends_and_is_paid_once(
     assert media.results[0]["mediaUUID"]
     assert model.results[0]["status"] in {"ready", "success"}
     assert [task for task in ledger["tasks"].values() if task["accepted"] > 1] == []
-    assert Decimal(ledger["totals"]["billed_usd"]) == sum(map(_cost, everything), Decimal(0))
+    billed_usd = Decimal(ledger["totals"]["billed_usd"])
+    assert billed_usd == sum(map(_cost, everything), Decimal(0)) == _spent_usd(environment)
+    assert several.refresh().cost_usd == _cost(everything[len(ordinary)])
 
 
 def test_lost_and_stuck_tasks_are_followed_for_so_long_and_no_longer(
     environment: dict[str, str], jobs: Jobs, emulator: EmulatorProcess, tmp_path: Path
 ) -> None:
+    """Killed, drained, started again: what one process has seen, the next one knows."""
     emulator.configure(latencies={"image": 50}, switches={"conflict": "running"})
     emulator.inject(
         {"on": "submit", "prompt": "lost", "action": {"kind": "lost"}},
         {"on": "submit", "prompt": "stuck", "action": {"kind": "stuck"}},
     )
-    told = environment | {"RUNWARE_JOBS_LOST_AFTER_S": "2", "RUNWARE_JOBS_STUCK_AFTER_S": "3"}
+    told = environment | {"RUNWARE_JOBS_LOST_AFTER_S": "12", "RUNWARE_JOBS_STUCK_AFTER_S": "12"}
     lost, stuck = (jobs.enqueue({**IMAGE, "positivePrompt": prompt}) for prompt in ("lost", "stuck"))
 
-    # Restarted again and again: what one process has seen, the next one knows.
-    for number in range(20):
-        with running_worker(told, log=tmp_path / f"{number}.log") as worker:
-            _ended_soon(lost, stuck)
-            worker.kill() if number % 2 else worker.stop()
-        if lost.refresh().finished_at and stuck.refresh().finished_at:
-            break
+    def missing_since() -> str | None:
+        steps = _steps(environment, lost)
+        return next((step["at"] for step in steps if step["answer"] == "unknown"), None)
+
+    with running_worker(told, log=tmp_path / "first.log") as worker:
+        first_seen = poll_until(missing_since, what="that it is unknown is written down")
+        worker.kill()
+    with running_worker(told, log=tmp_path / "second.log"):
+        pass
+    with running_worker(told, log=tmp_path / "third.log"):
+        for job in (lost, stuck):
+            poll_until(lambda job=job: job.refresh().finished_at, what=f"the end of {job.to_dict()}")
 
     assert [(job.state, job.error["code"], job.billing) for job in (lost, stuck)] == [
         ("failed", "notFound", "unclear"),
         ("failed", "timeout", "unclear"),
     ]
     assert [task["submits"] for task in emulator.ledger()["tasks"].values()] == [1, 1]
+    assert [step["step"] for step in _steps(environment, lost)] == ["getResponse", "archive"]
+    assert missing_since() == first_seen
+    # Its age counts from the acceptance, and its absence from when it was seen first.
+    assert lost.finished_at - datetime.fromisoformat(first_seen) >= timedelta(seconds=12)
 
 
-def _ended_soon(*waited: Job) -> None:
-    try:
-        poll_until(lambda: all(job.refresh().finished_at for job in waited), what="the end", within_s=1.5)
-    except AssertionError:
-        return
+def _steps(environment: dict[str, str], job: Job) -> list[dict[str, str]]:
+    return [
+        step
+        for settlement in _read(environment, f"SELECT settlement FROM attempt WHERE job_id = '{job.id}'")
+        for step in settlement
+    ]
+
+
+def _spent_usd(environment: dict[str, str]) -> Decimal:
+    """Read what the account has spent, and check that its tenants have spent as much."""
+    [spent] = _read(environment, "SELECT spent_usd FROM account")
+    assert spent == sum(
+        _read(environment, "SELECT cost_usd FROM attempt WHERE cost_usd IS NOT NULL"), Decimal(0)
+    )
+    return Decimal(spent)
+
+
+def _read(environment: dict[str, str], statement: str) -> list[Any]:
+    """Read one column past our own store."""
+    with psycopg.connect(environment["RUNWARE_JOBS_DATABASE_URL"]) as connection:
+        connection.execute("SET search_path TO runware_jobs")
+        return [row[0] for row in connection.execute(statement)]  # type: ignore[call-overload]  # no literal
 
 
 def _cost(job: Job) -> Decimal:

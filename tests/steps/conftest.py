@@ -27,6 +27,7 @@ TEMPO = Tempo(
     submit_group_size=50,
     poll_group_size=100,
     poll_min_interval_s=0.01,
+    request_timeout_s=0,
     reconcile_grace_s=0,
     reconcile_max_age_s=3600,
     resends=True,

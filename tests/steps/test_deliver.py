@@ -177,3 +177,16 @@ async def test_nothing_is_claimed_without_a_key(engine, workers):
 
         assert await deliver(replace(context, vault=None)) == 0
         assert len(await rows_of(engine, "SELECT id FROM outbox WHERE due_at <= now()")) == 1
+
+
+async def test_outbox_is_looked_into_only_when_something_is_to_leave(engine, emulator, workers):
+    async with workers() as context:
+        await added(engine)
+        await follow(context, (await submit(context)).watches)
+        hinted_for_nobody = context.outbox_due.is_set()
+        await add_endpoint(engine, context, "https://example.com/hook")
+        await added(engine)
+        await follow(context, (await submit(context)).watches)
+        hinted_for_a_receiver = context.outbox_due.is_set()
+
+    assert (hinted_for_nobody, hinted_for_a_receiver) == (False, True)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import time
+from uuid import uuid4
+
 import pytest
 
 from runware_jobs.core.inputs import data_uri
 from runware_jobs.core.request import Options
+from runware_jobs.core.states import AttemptState, Lane
 from runware_jobs.steps.enqueue import ask, plan
 from runware_jobs.steps.submit import submit
+from runware_jobs.steps.watch import Watch
 from runware_jobs.store.plans import run_async
 from tests.steps.conftest import follow
+from tests.support.polling import poll_until_async
 from tests.support.queued import BASE_URL, LIGHTHOUSE, enqueue_jobs
 from tests.support.rows import (
     NOTHING_UNDER_WAY,
@@ -211,3 +217,35 @@ async def test_job_whose_input_is_gone_fails_and_keeps_no_other_waiting(engine, 
 
     assert (failed["state"], failed["error"]["code"]) == ("failed", "validation")
     assert succeeded["state"] == "succeeded"
+
+
+async def test_progress_alone_is_written_without_a_move(engine, emulator, workers):
+    emulator.configure(latencies={"video": 30})
+    [job_id] = await added(
+        engine, params={"taskType": "videoInference", "model": "google:3@3", "width": 1280, "height": 720}
+    )
+    async with workers() as context:
+        watches = await follow(context, (await submit(context)).watches, polls=1)
+        [first] = await attempts_of(engine, job_id)
+
+        async def has_more_progress():
+            await follow(context, watches, polls=1)
+            return ((await job_of(engine, job_id))["progress"] or 0) > (first["progress"] or 0)
+
+        await poll_until_async(has_more_progress, what="progress")
+        [after] = await attempts_of(engine, job_id)
+
+    assert after == first
+
+
+def test_progress_is_shown_when_it_is_new_and_not_at_every_look(monkeypatch):
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    watch = Watch(
+        task_uuid=uuid4(), lane=Lane.VIDEO, learned_as=("m", ""), state=AttemptState.ACCEPTED, sent_at=0
+    )
+    shown = [watch.shows_progress(None), watch.shows_progress(10), watch.shows_progress(11)]
+    now = 103.0
+    later = [watch.shows_progress(10), watch.shows_progress(12)]
+
+    assert (shown, later) == ([False, True, False], [False, True])

@@ -128,7 +128,7 @@ async def test_requests_come_no_faster_than_the_rate(engine):
     async with engine.begin() as connection:
         owner = await register_worker(connection, limits=limits(max_requests_per_s=0.01))
         await enqueue_jobs(connection, 3)
-        await change_rows(connection, "UPDATE account SET tokens = 1, tokens_at = clock_timestamp()")
+        await change_rows(connection, "INSERT INTO rate SELECT id, 1, clock_timestamp() FROM account")
         first = await claim(connection, owner, secret=b"s", limit=1, send_window_s=5)
         second = await claim(connection, owner, secret=b"s", limit=1, send_window_s=5)
         third = await claim(connection, owner, secret=b"s", limit=1, send_window_s=5, has_turn=True)
@@ -140,7 +140,6 @@ async def test_requests_come_no_faster_than_the_rate(engine):
 async def test_nobody_waits_for_a_turn_when_there_is_nothing_to_send(engine):
     async with engine.begin() as connection:
         owner = await register_worker(connection, limits=limits(max_requests_per_s=0.01))
-        await change_rows(connection, "UPDATE account SET tokens = 0, tokens_at = clock_timestamp()")
         without_jobs = await claim(connection, owner, secret=b"s", limit=1, send_window_s=5)
         await enqueue_jobs(connection)
         await change_rows(connection, "UPDATE account SET in_flight = max_in_flight")

@@ -96,6 +96,38 @@ async def test_urgent_jobs_of_one_tenant_go_before_all_others(engine, owner):
     assert urgent == [job.job_id for job in claimed]
 
 
+async def test_long_urgent_queue_fills_a_claim_before_many_that_are_not_urgent(engine, owner):
+    async with engine.begin() as connection:
+        urgent = await enqueue_jobs(connection, 40, tenant="urgent", priority=9)
+        for n in range(60):
+            await enqueue_jobs(connection, 2, tenant=f"t{n}")
+        claimed = await claim_jobs(connection, owner, limit=30)
+
+    assert urgent[:30] == [job.job_id for job in claimed]
+
+
+async def test_tenant_with_one_queue_has_as_many_turns_as_one_with_a_model_for_each_job(engine, owner):
+    async with engine.begin() as connection:
+        await enqueue_jobs(connection, 40, tenant="one")
+        for n in range(80):
+            await enqueue_jobs(connection, tenant="many", params={"model": f"runware:{n}@1"})
+        claimed = await claim_jobs(connection, owner, limit=30)
+
+    assert Counter(job.tenant for job in claimed) == {"one": 15, "many": 15}
+
+
+async def test_models_with_room_for_a_few_hide_nobody_behind_them(engine, owner):
+    """More tenants wait for the full model than a claim looks at, and they were served longest ago."""
+    async with engine.begin() as connection:
+        await limit_flow(connection, owner.account_id, Lane.IMAGE, CHEAP, max_in_flight=3)
+        for n in range(50):
+            await enqueue_jobs(connection, tenant=f"t{n}", params={"model": CHEAP})
+        await enqueue_jobs(connection, 10, tenant="z", params={"model": DEAR})
+        claimed = await claim_jobs(connection, owner, limit=8)
+
+    assert Counter(job.model for job in claimed) == {CHEAP: 3, DEAR: 5}
+
+
 async def test_batches_that_cannot_pay_now_do_not_stand_in_the_way(engine, owner):
     """Each holds all its budget; their buckets were served longest ago, and there are more than a claim takes."""
     async with engine.begin() as connection:

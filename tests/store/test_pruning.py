@@ -158,6 +158,38 @@ async def test_jobs_of_a_batch_stay_until_the_batch_has_ended_and_go_with_it(eng
         assert await prune_batches(connection, older_than_s=30 * DAY_S, limit=10) == 1
 
 
+async def test_batches_go_with_their_buckets_a_bounded_number_at_a_time(engine, owner):
+    async with engine.begin() as connection:
+        for _ in range(3):
+            batch_id = uuid4()
+            await create_batch(connection, batch_id, tenant="default", name="b", budget_usd=None)
+            await enqueue_jobs(connection, batch_id=batch_id)
+            await seal_batch(connection, batch_id)
+        await finish(connection, owner)
+        await complete_batches(connection)
+        await grow_old(connection)
+        await prune_jobs(connection, older_than_s=30 * DAY_S, limit=10)
+        removed = [await prune_batches(connection, older_than_s=30 * DAY_S, limit=2) for _ in range(3)]
+
+        assert removed == [2, 1, 0]
+        assert await left(connection, "bucket") == 0
+
+
+async def test_batch_that_somebody_is_enqueueing_into_stays(engine, owner):
+    batch_id = uuid4()
+    async with engine.begin() as connection:
+        await create_batch(connection, batch_id, tenant="default", name="b", budget_usd=None)
+        await grow_old(connection)
+    async with engine.connect() as producer:
+        await enqueue_jobs(producer, batch_id=batch_id)
+        async with engine.begin() as connection:
+            assert await prune_batches(connection, older_than_s=30 * DAY_S, limit=10) == 0
+        await producer.commit()
+    async with engine.begin() as connection:
+        assert await prune_batches(connection, older_than_s=30 * DAY_S, limit=10) == 0
+        assert await left(connection) == 1
+
+
 async def test_two_that_prune_at_once_share_the_work(engine, owner):
     async with engine.begin() as connection:
         await enqueue_jobs(connection, 4)

@@ -16,7 +16,7 @@ async def account_with(connection, rate):
     owner = await register_worker(connection, limits=limits)
     # A whole idle minute lies behind it.
     await change_rows(
-        connection, "UPDATE account SET tokens = 1, tokens_at = clock_timestamp() - interval '60 s'"
+        connection, "INSERT INTO rate SELECT id, 1, clock_timestamp() - interval '60 s' FROM account"
     )
     return owner
 
@@ -49,9 +49,9 @@ async def test_claim_and_turns_are_paid_from_one_bucket(engine):
         first = await claim(connection, owner, secret=b"s", limit=1, send_window_s=5)
         [wait_s] = await reserve_turns(connection, owner.account_id)
         late = await claim(connection, owner, secret=b"s", limit=1, send_window_s=5)
-        [before] = await read_rows(connection, "SELECT tokens FROM account")
+        [before] = await read_rows(connection, "SELECT tokens FROM rate")
         await claim(connection, owner, secret=b"s", limit=1, send_window_s=5, has_turn=True)
-        [after] = await read_rows(connection, "SELECT tokens FROM account")
+        [after] = await read_rows(connection, "SELECT tokens FROM rate")
 
     assert (len(first.jobs), len(late.jobs)) == (1, 0)
     assert wait_s == pytest.approx(1 / (0.5 * PACE), abs=0.3)

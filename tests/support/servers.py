@@ -6,6 +6,7 @@ import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import psycopg
@@ -18,6 +19,9 @@ from runware_jobs.store.tables import SCHEMA, metadata
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+
+GIVEN_NAMES = ("RUNWARE_JOBS_DATABASE_URL", "RUNWARE_JOBS_BROKER_URL")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +43,20 @@ def given_servers(environment: Mapping[str, str]) -> Servers | None:
             "set both RUNWARE_JOBS_DATABASE_URL and RUNWARE_JOBS_BROKER_URL for the tests, or neither"
         )
     return None
+
+
+def broker_of_worker(broker_url: str, worker: str | None) -> str:
+    """Give each of pytest's processes (`gw3`; None without -n) a broker of its own, as far as one server has several.
+
+    They must not share one: a job sent through the broker alone would end in the database of another.
+    """
+    if worker is None:
+        return broker_url
+    if not broker_url.startswith(("redis://", "rediss://")):
+        raise pytest.UsageError("RUNWARE_JOBS_BROKER_URL is one queue for all tests: run them with -n 0")
+    parts = urlsplit(broker_url)
+    number = int(parts.path.strip("/") or 0) + int(worker.removeprefix("gw"))
+    return parts._replace(path=f"/{number}").geturl()
 
 
 @contextmanager

@@ -7,12 +7,13 @@ from uuid import UUID
 
 import pytest
 
+from runware_jobs.client import Refused, RunwareError
 from runware_jobs.core.answers import Answer, JobError
 from runware_jobs.core.decisions import SendOutcome, Sent, after_answer, after_loss, after_send
 from runware_jobs.core.events import EventType
 from runware_jobs.core.moves import LiveAttempt, Move
 from runware_jobs.core.states import AttemptEnd, AttemptState, Billing, JobState, Lane, OnPartial
-from runware_jobs.steps.words import item_error
+from runware_jobs.steps.words import item_error, send_outcome
 
 SENDING, UNCLEAR, ACCEPTED = AttemptState.SENDING, AttemptState.UNCLEAR, AttemptState.ACCEPTED
 PREPARED, ENDED = AttemptState.PREPARED, AttemptState.ENDED
@@ -171,6 +172,15 @@ def test_lost_task_fails_its_job_with_billing_unclear():
 
     assert (move.outcome, move.job_to, move.billing) == (AttemptEnd.LOST, FAILED, Billing.UNCLEAR)
     assert move.job_error.code == "notFound"
+
+
+@pytest.mark.parametrize("parameter", ["a\x00b", ("a\x00b", "c")])
+def test_what_the_platform_writes_into_an_error_can_be_stored(parameter):
+    """One that cannot would keep the answers of its whole group from being recorded, for ever."""
+    error = RunwareError("no\x00", parameter=parameter, documentation="https://docs.test/\x00")
+    told = send_outcome(Refused(error)).error
+
+    assert "\x00" not in "".join(str(value) for value in told.to_json().values())
 
 
 @pytest.mark.parametrize(

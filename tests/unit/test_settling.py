@@ -10,7 +10,9 @@ from runware_jobs.core.states import AttemptEnd, AttemptState, Billing, JobState
 from runware_jobs.steps.words import item_error
 from tests.unit.test_outcome_table import ACCEPTED, DONE, ENDED, FAILED, RUNNING, UNCLEAR, live
 
-PATIENCE = Patience(lost_after_s=3600, stuck_after_s=86_400, resend_within_s=86_400, resends=True)
+PATIENCE = Patience(
+    lost_after_s=3600, stuck_after_s=86_400, resend_after_s=0.5, resend_within_s=86_400, resends=True
+)
 NOTHING = Answer()
 REFUSED = Answer(errors=(JobError("validation", "no"),))
 BUSY = Answer(errors=(JobError("rateLimit", "full"),))
@@ -39,6 +41,7 @@ def doubt(attempt, archived, *, patience=PATIENCE, account_is_open=True, late_s=
         ("the archive did not answer", None, {}, None),
         ("it was resent before", NOTHING, {"was_resent": True, "resent_s": 60.0}, None),
         ("it is too old", NOTHING, {"age_s": 90_000.0}, None),
+        ("it may still be on its way", NOTHING, {"age_s": 0.4}, None),
         ("its job was canceled", NOTHING, {"job_state": JobState.CANCELED}, None),
         ("its deadline has passed", NOTHING, {"is_late": True}, None),
         ("another run has begun", NOTHING, {"job_run": 2}, None),
