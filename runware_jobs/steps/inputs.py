@@ -46,13 +46,22 @@ _FAILED_AT_ONCE: Final = 500
 # One request: as many as fit well below what proxies cut at; a larger one goes alone.
 _INPUTS_AT_ONCE: Final = 16
 _BYTES_AT_ONCE: Final = 4_000_000
+# In a row, of either kind: an error that may pass is the last from the third on, an upload
+# of which nobody knows what became of it from the fifteenth on, after half an hour and more
+# with the pauses between. A large one that always times out ends, an outage may pass.
 _MOST_FAILURES: Final = 3
-# After an upload that was not taken, or of which nobody knows whether it was.
+_MOST_UNCLEAR: Final = 15
+# After an upload that was not taken, which says nothing of the input.
 _AGAIN_S: Final = 2.0
 # Whoever uploads may take this long; the request itself ends long before.
 _HELD_S: Final = 180.0
 
 _GONE: Final = JobError("notFound", "An input of this job is no longer stored: enqueue it again.")
+_UNANSWERED: Final = JobError(
+    "connection",
+    "An input of this job was sent again and again, and no answer came: it may be too large.",
+    True,
+)
 _UNNAMED: Final = JobError("provider", "The platform took an input and did not say what it calls it.", True)
 
 
@@ -207,15 +216,28 @@ async def _record(context: Context, one: _Wanted, number: int, outcome: SendOutc
         await committed(context.engine, finish)
         return 0
 
+    is_unclear = outcome.sent is Sent.UNCLEAR
+    failed = is_unclear or error is not None
+    delay_s = _AGAIN_S if outcome.retry_after_s is None else outcome.retry_after_s
+    if failed:
+        tries = one.stored.failures + 1
+        delay_s = retry_delay(tries, retry_after_s=outcome.retry_after_s, random=context.random())
+
     async def put_off(connection: AsyncConnection) -> int:
-        delay_s = _AGAIN_S if outcome.retry_after_s is None else outcome.retry_after_s
-        if error is not None:
-            delay_s = retry_delay(1, retry_after_s=outcome.retry_after_s, random=context.random())
         return await store.put_off_upload(
-            connection, account_id, one.key, number=number, delay_s=delay_s, failed=error is not None
+            connection,
+            account_id,
+            one.key,
+            number=number,
+            delay_s=delay_s,
+            failed=failed,
+            ended=error is not None,
         )
 
     failures = await committed(context.engine, put_off)
+    if is_unclear:
+        _log.warning("input_unclear", tenant=one.key.tenant, bytes=one.stored.size_bytes, failures=failures)
+        return await _fail_all(context, one.key, _UNANSWERED) if failures >= _MOST_UNCLEAR else 0
     if error is None:
         return 0
     _log.warning("input_refused", tenant=one.key.tenant, error_code=error.code, failures=failures)

@@ -39,22 +39,56 @@ async def record(
 ) -> dict[UUID, Move]:
     """Carry out `decide` for each attempt of `task_uuids` that is still ours; commits.
 
-    Gives the moves by task UUID. What is missing is no longer ours, or has ended.
+    Gives the moves by task UUID. What is missing is no longer ours, has ended, or could
+    not be written.
+
+    An attempt whose move cannot be made or written (the database refuses a value) costs
+    the others nothing: they are recorded apart from it. It is logged with its task UUID and
+    stays as it was, ours, so that `rescue.catch_up` finds it again.
+
+    Raises:
+        Exception: none of several could be written, which is no fault of one of them;
+            the error of the last, a DBAPIError where the database has refused it.
     """
     wanted = list(task_uuids)
-
-    async def once(connection: AsyncConnection) -> tuple[dict[UUID, Move], bool]:
-        live = await store.lock_owned(connection, context.owner, wanted)
-        decided = {task: move for task, attempt in live.items() if (move := decide(attempt)) is not None}
-        return decided, await store.carry_out(connection, list(decided.values()))
-
-    moves, is_told = await committed(context.engine, once)
-    if is_told:
-        context.outbox_due.set()
+    groups = [wanted] if wanted else []
+    moves: dict[UUID, Move] = {}
+    refused = 0
+    while groups:
+        group = groups.pop()
+        try:
+            recorded, is_told = await committed(context.engine, _recording(context, group, decide))
+        except Exception as error:
+            # Whatever it is, it does not pass: of several, they are tried apart.
+            if len(group) > 1:
+                middle = len(group) // 2
+                groups += [group[middle:], group[:middle]]
+                continue
+            # Of what the database says the first line: those after it quote the row, a user's.
+            reason = str(error.orig if isinstance(error, DBAPIError) else error).partition("\n")[0]
+            _log.error("attempt_not_recorded", task_uuid=str(group[0]), error=reason[:200])
+            refused += 1
+            if refused == len(wanted) > 1:
+                raise
+            continue
+        if is_told:
+            context.outbox_due.set()
+        moves |= recorded
     for move in moves.values():
         if not move.changes_nothing:
             _tell(move)
     return moves
+
+
+def _recording(
+    context: Context, task_uuids: Sequence[UUID], decide: Callable[[LiveAttempt], Move | None]
+) -> Callable[[AsyncConnection], Awaitable[tuple[dict[UUID, Move], bool]]]:
+    async def once(connection: AsyncConnection) -> tuple[dict[UUID, Move], bool]:
+        live = await store.lock_owned(connection, context.owner, task_uuids)
+        decided = {task: move for task, attempt in live.items() if (move := decide(attempt)) is not None}
+        return decided, await store.carry_out(connection, list(decided.values()))
+
+    return once
 
 
 async def committed(

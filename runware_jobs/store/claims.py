@@ -7,6 +7,7 @@ One claim locks the account's row, lets `store.walk` say whose turn it is, asks
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import text
@@ -197,7 +198,8 @@ def _claimed(task: UUID, row: dict[str, Any]) -> Claimed:
 
 
 def _request(row: dict[str, Any]) -> Request:
-    price = row["price_usd"]
+    # An upload is free, and its answers tell no cost that a price could be learned from.
+    price = Decimal(0) if row["lane"] == Lane.UPLOAD else row["price_usd"]
     return Request(
         job_id=row["job_id"],
         batch_id=row["batch_id"],

@@ -113,6 +113,7 @@ WITH move AS (
 ),
 freed AS (
     SELECT job.account_id, job.bucket_id, job.batch_id, job.tenant, job.lane, job.model,
+        attempt_from = '{AttemptState.ENDED}' AND attempt.finished_at < {_TODAY} AS is_of_the_past,
         CASE WHEN attempt_from = '{AttemptState.ENDED}' THEN 0 ELSE 1 END AS place,
         CASE WHEN attempt_from = '{AttemptState.ENDED}' THEN 0 ELSE COALESCE(hold_usd, 0) END AS held,
         COALESCE(CASE outcome
@@ -129,7 +130,9 @@ account AS (
         held_usd = GREATEST(0, held_usd - total.held),
         spent_usd = GREATEST(0, CASE WHEN spend_day >= {_TODAY} THEN spent_usd ELSE 0 END + total.spent),
         spend_day = GREATEST(spend_day, {_TODAY})
-    FROM (SELECT account_id, sum(place) AS places, sum(held) AS held, sum(spent) AS spent
+    FROM (SELECT account_id, sum(place) AS places, sum(held) AS held,
+              -- What a correction gives back of another day was never counted in this one.
+              sum(CASE WHEN is_of_the_past THEN GREATEST(0, spent) ELSE spent END) AS spent
           FROM freed GROUP BY account_id) AS total
     WHERE account.id = total.account_id
     RETURNING account.id, account.max_in_flight

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from .plans import Rows
     from .processes import Owner
 
+_LOOKED_AT: Final = 10_000
+"""Of each bucket, so many waiting jobs are looked at for one whose inputs nobody has: a bound on one round."""
+
 _ROUNDS: Final = 3
 """Content may be pruned at the moment when it is looked for: look, and put it in again."""
 
@@ -48,7 +51,7 @@ class StoredInput:
     """What is known of an input. `media_uuid` None: not with the platform, or not relied on any more.
 
     `is_on_its_way`: somebody uploads it, or waits before uploading it again. `was_tried`:
-    an upload of it has begun and has not come through.
+    an upload of it has begun and has not come through. `failures`: so many in a row.
     """
 
     media_type: str
@@ -57,6 +60,7 @@ class StoredInput:
     uploaded_at: datetime | None
     is_on_its_way: bool
     was_tried: bool
+    failures: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +112,7 @@ async def read_inputs(
             uploaded_at=row["uploaded_at"],
             is_on_its_way=row["is_on_its_way"],
             was_tried=row["was_tried"],
+            failures=row["failures"],
         )
         for row in rows.mappings()
     }
@@ -122,8 +127,13 @@ async def read_contents(
 
 
 async def find_waiting_jobs(connection: AsyncConnection, account_id: int, *, limit: int) -> list[WaitingJob]:
-    """Find due jobs that wait for their inputs, in the order in which a claim would take them."""
-    rows = await connection.execute(text(_WAITING), {"account_id": account_id, "limit": limit})
+    """Find due jobs that wait for their inputs, in the order in which a claim would take them.
+
+    Left out are jobs of which an input is on its way, or put off: nothing can be done for
+    them now, and they would keep those behind them from being found.
+    """
+    values = {"account_id": account_id, "limit": limit, "looked_at": _LOOKED_AT}
+    rows = await connection.execute(text(_WAITING), values)
     return [WaitingJob(**row) for row in rows.mappings()]
 
 
@@ -185,16 +195,23 @@ async def finish_upload(
 
 
 async def put_off_upload(
-    connection: AsyncConnection, account_id: int, key: InputKey, *, number: int, delay_s: float, failed: bool
+    connection: AsyncConnection,
+    account_id: int,
+    key: InputKey,
+    *,
+    number: int,
+    delay_s: float,
+    failed: bool,
+    ended: bool,
 ) -> int:
     """Give an input back for an upload in `delay_s` seconds; give how often in a row it has failed.
 
-    `failed`: the platform has ended this upload, so that the next one has a number of
-    its own; otherwise the same upload is sent again.
+    `failed`: count this one. `ended`: the platform has ended this upload, so that the
+    next one has a number of its own; otherwise the same upload is sent again. 0 is given,
+    and nothing changes, when another upload has taken its place or has come through.
     """
-    row = await connection.execute(
-        text(_PUT_OFF), {**_named(account_id, key, number), "delay_s": delay_s, "failed": failed}
-    )
+    values = {**_named(account_id, key, number), "delay_s": delay_s, "failed": failed, "ended": ended}
+    row = await connection.execute(text(_PUT_OFF), values)
     return int(row.scalar_one_or_none() or 0)
 
 
@@ -268,10 +285,12 @@ WITH asked AS (
     FROM jsonb_to_recordset(CAST(:keys AS jsonb)) AS asked(tenant text, sha256 text)
 )"""
 
+_ON_ITS_WAY: Final = "media_uuid IS NULL AND expires_at > clock_timestamp()"
+
 _READ: Final = f"""{_ASKED}
-SELECT tenant, sha256, media_type, size_bytes, uploaded_at,
+SELECT tenant, sha256, media_type, size_bytes, uploaded_at, failures,
     CASE WHEN expires_at > clock_timestamp() THEN media_uuid END AS media_uuid,
-    media_uuid IS NULL AND COALESCE(expires_at > clock_timestamp(), false) AS is_on_its_way,
+    COALESCE({_ON_ITS_WAY}, false) AS is_on_its_way,
     media_uuid IS NULL AND uploads > 0 AS was_tried
 FROM {SCHEMA}.input JOIN asked USING (tenant, sha256) WHERE account_id = :account_id
 """
@@ -286,8 +305,17 @@ SELECT job.id AS job_id, job.tenant, job.params, CASE WHEN job.inputs = '{Inputs
     SELECT max(submitted_at) FROM {SCHEMA}.attempt WHERE attempt.job_id = job.id) END AS renewed_after
 FROM (
     SELECT due.id, priority, turn, last_served_at FROM {SCHEMA}.bucket CROSS JOIN LATERAL (
-        SELECT id, row_number() OVER (ORDER BY run_at, id) AS turn FROM {SCHEMA}.job
-        WHERE bucket_id = bucket.id AND {WAITING_FOR_INPUTS} AND run_at <= now()
+        SELECT id, row_number() OVER (ORDER BY run_at, id) AS turn FROM (
+            SELECT id, run_at, params FROM {SCHEMA}.job
+            WHERE bucket_id = bucket.id AND {WAITING_FOR_INPUTS} AND run_at <= now()
+            ORDER BY run_at, id LIMIT :looked_at) AS first
+        -- Looked at once: usually no input is on its way, and nothing more is asked of a job.
+        WHERE NOT EXISTS (SELECT FROM {SCHEMA}.input WHERE account_id = :account_id AND {_ON_ITS_WAY})
+           OR NOT EXISTS (
+            SELECT FROM jsonb_path_query(params, '$.**."$input"') AS needed(hash)
+            JOIN {SCHEMA}.input ON input.account_id = :account_id AND input.tenant = bucket.tenant
+                AND input.sha256 = decode(hash #>> '{{}}', 'hex')
+            WHERE {_ON_ITS_WAY})
         ORDER BY run_at, id LIMIT :limit) AS due
     WHERE bucket.account_id = :account_id AND bucket.state = 'open'
       -- Looked at once, and first: usually nobody waits, and there are buckets by the thousand.
@@ -328,7 +356,7 @@ WHERE {_KEY} AND uploads = :number AND media_uuid IS NULL
 
 _PUT_OFF: Final = f"""
 UPDATE {SCHEMA}.input SET expires_at = clock_timestamp() + make_interval(secs => :delay_s),
-    uploads = uploads + CASE WHEN CAST(:failed AS boolean) THEN 1 ELSE 0 END,
+    uploads = uploads + CASE WHEN CAST(:ended AS boolean) THEN 1 ELSE 0 END,
     failures = failures + CASE WHEN CAST(:failed AS boolean) THEN 1 ELSE 0 END
 WHERE {_KEY} AND uploads = :number AND media_uuid IS NULL RETURNING failures
 """

@@ -307,7 +307,7 @@ input_ = Table(
     when("expires_at"),
     # Numbers its uploads: each has a derived task UUID, kept until its outcome is known.
     count("uploads"),
-    # Uploads in a row that the platform has ended with an error that may pass.
+    # Uploads in a row that ended with an error that may pass, or of which nobody knows whether they arrived.
     count("failures"),
     when("created_at", nullable=False),
     PrimaryKeyConstraint("account_id", "tenant", "sha256"),

@@ -71,7 +71,9 @@ head AS MATERIALIZED (
         CASE WHEN cardinality(bucket_ids) > width THEN width END AS width
     FROM line CROSS JOIN LATERAL (
         SELECT waiting.id FROM unnest(bucket_ids) AS waiting(id) CROSS JOIN LATERAL (
-            SELECT batch_id FROM {SCHEMA}.job WHERE bucket_id = waiting.id AND {_DUE} LIMIT 1) AS due
+            -- In the index' order, or the planner may prefer to read the whole table for one row.
+            SELECT batch_id FROM {SCHEMA}.job WHERE bucket_id = waiting.id AND {_DUE}
+            ORDER BY run_at, id LIMIT 1) AS due
         WHERE due.batch_id IS NULL OR (SELECT state FROM {SCHEMA}.batch WHERE id = due.batch_id) <> 'paused'
         LIMIT width) AS first
     LIMIT 2 * :room

@@ -29,7 +29,9 @@ async def claimed(engine, context, *, count):
 def told(dear, live):
     """Decide on an answer with two results."""
     item = {"status": "success", "cost": DEAR_USD if live.task_uuid in dear else CHEAP_USD}
-    items = tuple({**item, "imageUUID": f"{live.task_uuid} {n}", "imageURL": "https://a.example/1"} for n in "ab")
+    items = tuple(
+        {**item, "imageUUID": f"{live.task_uuid} {n}", "imageURL": "https://a.example/1"} for n in "ab"
+    )
     return after_answer(live, Answer(items), classify=item_error, random=0.5)
 
 
@@ -45,9 +47,7 @@ async def found(engine):
 
 
 @pytest.mark.parametrize("place", [0, 3, 6])
-async def test_attempt_that_the_database_refuses_does_not_hold_up_its_group(
-    engine, emulator, workers, place
-):
+async def test_attempt_that_the_database_refuses_does_not_hold_up_its_group(engine, emulator, workers, place):
     async with workers() as context:
         tasks = await claimed(engine, context, count=7)
         bad = tasks[place]

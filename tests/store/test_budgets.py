@@ -9,8 +9,15 @@ from uuid import uuid4
 
 import pytest
 
-from runware_jobs.core.answers import Answer
-from runware_jobs.core.decisions import SendOutcome, Sent, after_answer, after_send
+from runware_jobs.core.answers import Answer, JobError
+from runware_jobs.core.decisions import (
+    SendOutcome,
+    Sent,
+    after_answer,
+    after_late_answer,
+    after_loss,
+    after_send,
+)
 from runware_jobs.steps.words import item_error
 from runware_jobs.store import accounts
 from runware_jobs.store.batches import (
@@ -23,7 +30,7 @@ from runware_jobs.store.batches import (
     seal_batch,
 )
 from runware_jobs.store.buckets import follow_all
-from runware_jobs.store.moves import carry_out, lock_owned
+from runware_jobs.store.moves import carry_out, lock_lost, lock_owned
 from runware_jobs.store.tenants import pause_tenant, read_tenants, resume_tenant, set_tenant_budget
 from tests.support.locks import pid_of, until_waiting
 from tests.support.queued import accept_tasks, claim_jobs, enqueue_jobs, register_worker
@@ -351,3 +358,34 @@ async def test_daily_brake_rolls_over_at_midnight(engine, owner, label, day, spe
         )
 
     assert (row["spent_usd"], row["is_forward"]) == (Decimal(spent_after), True)
+
+
+async def test_what_a_correction_gives_back_of_yesterday_frees_nothing_today(engine, owner):
+    async with engine.begin() as connection:
+        await learn_price(connection, 5)
+        await enqueue_jobs(connection)
+        [job] = await claim_jobs(connection, owner)
+        [live] = (await lock_owned(connection, owner, [job.task_uuid])).values()
+        await carry_out(connection, [after_loss(live, "lost")])
+        await change_rows(connection, "UPDATE attempt SET finished_at = finished_at - interval '1 day'")
+        await change_rows(connection, "UPDATE account SET spent_usd = 8")
+        [lost] = (await lock_lost(connection, [job.task_uuid])).values()
+        refused = Answer((), (JobError("validation", "no"),))
+        await carry_out(connection, [after_late_answer(lost, refused, classify=item_error)])
+        [account] = await read_rows(connection, "SELECT spent_usd FROM account")
+
+    assert account["spent_usd"] == 8
+
+
+async def test_uploads_are_free_and_wait_for_no_price(engine, owner):
+    upload = {
+        "taskType": "mediaStorage",
+        "operation": "upload",
+        "media": "https://example.com/a.png",
+        "model": None,
+    }
+    async with engine.begin() as connection:
+        await change_rows(connection, "UPDATE account SET daily_limit_usd = 1")
+        await enqueue_jobs(connection, 3, kind="upload", params=upload)
+
+        assert len(await claim_jobs(connection, owner, limit=5)) == 3

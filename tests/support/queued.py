@@ -55,12 +55,13 @@ async def enqueue_jobs(
     *,
     batch_id: UUID | None = None,
     base_url: str = BASE_URL,
+    kind: str = "run",
     params: dict[str, Any] | None = None,
     **options: Any,
 ) -> list[UUID]:
-    """Enqueue image jobs: LIGHTHOUSE overlaid with `params`, under these options of `enqueue`."""
+    """Enqueue jobs: LIGHTHOUSE, an image, overlaid with `params`, under these options of `enqueue`."""
     jobs = [
-        make_job(new_job_id(), "run", {**LIGHTHOUSE, **(params or {})}, Options(**options))
+        make_job(new_job_id(), kind, {**LIGHTHOUSE, **(params or {})}, Options(**options))
         for _ in range(count)
     ]
     added = await run_async(
