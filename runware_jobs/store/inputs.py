@@ -312,10 +312,11 @@ FROM (
         -- Looked at once: usually no input is on its way, and nothing more is asked of a job.
         WHERE NOT EXISTS (SELECT FROM {SCHEMA}.input WHERE account_id = :account_id AND {_ON_ITS_WAY})
            OR NOT EXISTS (
+            -- No join: one look by key for each, whatever the planner believes of `input`.
             SELECT FROM jsonb_path_query(params, '$.**."$input"') AS needed(hash)
-            JOIN {SCHEMA}.input ON input.account_id = :account_id AND input.tenant = bucket.tenant
-                AND input.sha256 = decode(hash #>> '{{}}', 'hex')
-            WHERE {_ON_ITS_WAY})
+            WHERE (SELECT {_ON_ITS_WAY} FROM {SCHEMA}.input
+                   WHERE input.account_id = :account_id AND input.tenant = bucket.tenant
+                     AND input.sha256 = decode(hash #>> '{{}}', 'hex')))
         ORDER BY run_at, id LIMIT :limit) AS due
     WHERE bucket.account_id = :account_id AND bucket.state = 'open'
       -- Looked at once, and first: usually nobody waits, and there are buckets by the thousand.
