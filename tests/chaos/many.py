@@ -81,7 +81,10 @@ def _work(folder: str, number: int, lanes: int, wanted: Any, told: Any) -> None:
             del os.environ[name]
     try:
         with open_lane(Path(folder) / f"lane-{number}", number=number, lanes=lanes) as lane:
+            parent = multiprocessing.parent_process()
             while (item := wanted.get()) is not None:
+                if parent is not None and not parent.is_alive():
+                    return  # nobody listens any more
                 name, seed = item
                 where = Path(folder) / f"{name}-{seed}"
                 told.put(play(lane, make_plan(name, seed), SCENARIOS[name], where))
