@@ -8,6 +8,16 @@ import sys
 import structlog
 
 
+class _Stderr:
+    """Whatever is `sys.stderr` at the moment: who exchanges or closes it later breaks no log line."""
+
+    def write(self, text: str) -> None:
+        sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
 def configure_logs(level: int = logging.INFO) -> None:
     """Send this package's events to stderr. Called by shells, never by a library import."""
     renderer: structlog.typing.Processor = (
@@ -23,6 +33,6 @@ def configure_logs(level: int = logging.INFO) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(_Stderr()),  # type: ignore[arg-type]  # all that it asks of a file
         cache_logger_on_first_use=True,
     )

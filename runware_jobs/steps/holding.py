@@ -32,8 +32,11 @@ async def held_lease(context: Context) -> AsyncIterator[None]:
             beating = group.create_task(_beat(context))
             yield
             beating.cancel()
-    except* NotPossible as lapsed:
-        raise lapsed.exceptions[0] from None
+    except ExceptionGroup as failed:
+        # What the work itself raises comes as a group of one, too.
+        if len(failed.exceptions) > 1:
+            raise
+        raise failed.exceptions[0] from None
     finally:
         async with context.engine.begin() as connection:
             await processes.give_back(connection, context.owner)

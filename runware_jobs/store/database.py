@@ -81,11 +81,13 @@ def open_engine(
         sync_url(database_url),
         pool_size=pool_size,
         max_overflow=0,
+        # A worker tries again by itself (`_ask_the_rested`); a producer's caller should not have to.
+        pool_pre_ping=longest_transaction_pause_s is None,
         connect_args={"connect_timeout": 10, "application_name": name, **_KEEPALIVES},
         **_OPTIONS,
     )
-    _ask_the_rested(engine.sync_engine)
     if longest_transaction_pause_s is not None:
+        _ask_the_rested(engine.sync_engine)
         limit_ms = max(1, int(longest_transaction_pause_s * 1000))
 
         @event.listens_for(engine.sync_engine, "connect")

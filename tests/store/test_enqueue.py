@@ -270,7 +270,8 @@ async def test_keys_are_looked_up_one_by_one_however_many_are_spent(engine, owne
             "SELECT sum(seq_tup_read + idx_tup_fetch) AS rows FROM pg_stat_user_tables WHERE relname = 'tombstone'",
         )
 
-    assert read["rows"] == 0
+    # Reading them all would be 20,000 for each job; the planner looks at an index' ends for itself.
+    assert read["rows"] < 100
 
 
 async def test_first_worker_takes_the_jobs_that_came_before_it(engine):
