@@ -85,11 +85,14 @@ def targets_of(results: dict[str, list[Row]], kills: Sequence[KillRow]) -> list[
         if name in limits:
             peers = [row.wall_s for row in rows if not row.name.startswith(OURS)]
             median, p95 = limits[name]
-            found += [
-                Target(f"{name}: messages per job", 0.15, ours.messages_per_job),
-                Target(f"{name}: ready to known, median s", median, ours.lag_median_s),
-                Target(f"{name}: ready to known, p95 s", p95, ours.lag_p95_s),
-            ]
+            single = [row for row in rows if row.name.startswith(f"{OURS}, 1")]
+            for row in single or [ours]:
+                title = f"{name} ({row.name})" if len(single) > 1 else name
+                found += [
+                    Target(f"{title}: messages per job", 0.15, row.messages_per_job),
+                    Target(f"{title}: ready to known, median s", median, row.lag_median_s),
+                    Target(f"{title}: ready to known, p95 s", p95, row.lag_p95_s),
+                ]
             if name == "A":
                 found.append(Target("A: worker CPU s per 1,000 jobs", 1.2, ours.cpu_s_per_1000))
                 if peers:
