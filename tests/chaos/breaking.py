@@ -37,6 +37,22 @@ def broker_down(run: Run) -> None:
     run.enqueue(5)
 
 
+def broker_away_a_minute(run: Run) -> None:
+    """The broker is away for a minute, in which jobs come, run and end, and a worker dies and starts again."""
+    run.start(0)
+    run.enqueue(run.plan.jobs // 3)
+    run.lane.broker.close()
+    for _ in range(3):
+        run.enqueue(run.plan.jobs // 4)
+        run.let_pass(19.0, 21.0)
+        if run.chance.random() < 0.5:
+            run.kill(0)
+            run.start(0, is_ready=False)
+    run.until_share_is_final(1.0)
+    run.lane.broker.open()
+    run.enqueue(5)
+
+
 def broker_late(run: Run) -> None:
     """The broker is not there when the worker starts."""
     run.lane.broker.close()

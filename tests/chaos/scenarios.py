@@ -21,6 +21,7 @@ SCENARIOS: dict[str, Callable[[Run], None]] = {
         killing.four_workers,
         breaking.flush,
         breaking.broker_down,
+        breaking.broker_away_a_minute,
         breaking.broker_late,
         breaking.postgres_crash,
         breaking.connections_cut,
@@ -39,6 +40,9 @@ SCENARIOS: dict[str, Callable[[Run], None]] = {
         people.mixed,
     )
 }
+
+LONG = frozenset({"broker_away_a_minute"})
+"""Those that take minutes: `make chaos` plays them, the test suite does not."""
 
 # What there is most of to find takes more of the runs.
 _WEIGHTS = {"kill_points": 6, "kill_anywhere": 2, "mixed": 4, "answers": 2, "connections_cut": 2}
