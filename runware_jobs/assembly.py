@@ -19,16 +19,16 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
 from .archive import open_archive
-from .client import Runware, RunwareError
-from .client.account_errors import KeyVerdict, key_verdict
 from .core.answers import CostPer
-from .core.identity import organisation_of_key
 from .core.signing import Vault
 from .errors import DatabaseBehind, SettingsError
+from .platform_access import key_name, make_client, organisation_when_up
 from .settings import PLATFORM_HTTP_URL
-from .steps.context import Context, Tempo
+from .steps.context import Context, NoCelery, Tempo
 from .steps.pace import Pace
+from .steps.progress import POST_TIMEOUT_S
 from .steps.record import committed
+from .steps.telling import Teller
 from .store import accounts, processes
 from .store.database import migrate, open_engine, require_schema
 from .webhooks import WebhookSender
@@ -41,15 +41,11 @@ if TYPE_CHECKING:
 
     from .archive import Archive
     from .settings import Settings
-    from .steps.context import PublishLink, SendSignal
+    from .steps.context import CelerySide, PublishLink, Receivers
 
 _log = structlog.get_logger()
 
-EMULATOR_KEY = "emulator"
-"""The key used where there is none: the emulator takes any, the platform refuses it."""
-
 EMULATOR_PORT = 9300
-_KEY_WITHIN_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,114 +183,15 @@ def celery_broker(broker_url: str) -> dict[str, Any]:
     }
 
 
-def require_key(settings: Settings) -> None:
-    """Refuse to call the platform without a key.
-
-    Raises:
-        SettingsError: there is none, and what would be called is no emulator.
-    """
-    if settings.api_key is None and settings.is_platform:
-        raise SettingsError(
-            "RUNWARE_API_KEY is not set: the worker needs it to call the platform."
-            " To try without one: `runware-jobs demo`, or RUNWARE_JOBS_HTTP_BASE_URL of an emulator"
-        )
-
-
-def check_key(settings: Settings) -> None:
-    """Refuse a key that the platform refuses, before anything starts; a platform that is away refuses none.
-
-    Raises:
-        SettingsError: there is no key, or the platform says that it is none of its own.
-    """
-
-    async def ask() -> None:
-        client = _make_client(settings)
-        try:
-            async with asyncio.timeout(_KEY_WITHIN_S):
-                await client.account_management({"operation": "getDetails"})
-        except TimeoutError:
-            return
-        except RunwareError as error:
-            if key_verdict(error) is KeyVerdict.REFUSED:
-                raise SettingsError(
-                    f"{settings.http_base_url} refuses the key in RUNWARE_API_KEY: {error.message}"
-                    " Jobs stay queued until a worker has a key that it takes"
-                ) from None
-        finally:
-            await client.close()
-
-    require_key(settings)
-    asyncio.run(ask())
-
-
-def _make_client(settings: Settings) -> Runware:
-    milliseconds = 1000
-    key = settings.api_key.get_secret_value() if settings.api_key else None
-    require_key(settings)
-    return Runware(
-        api_key=key or EMULATOR_KEY,
-        transport=settings.transport,
-        http_base_url=settings.http_base_url,
-        ws_base_url=settings.ws_base_url,
-        schemas_base_url=settings.schemas_base_url,
-        content_base_url=settings.content_base_url,
-        serverless_base_url=settings.serverless_base_url,
-        timeout=settings.request_timeout_s * milliseconds,
-        submit_timeout=settings.request_timeout_s * milliseconds,
-        poll_request_timeout=settings.request_timeout_s * milliseconds,
-        submit_group_size=settings.submit_group_size,
-        poll_group_size=settings.poll_group_size,
-        encode_local_files=False,
-    )
-
-
-async def _organisation(client: Runware, settings: Settings) -> str:
-    """Ask the platform who we are; a key that may not ask gets a name of its own."""
-    try:
-        details = await client.account_management({"operation": "getDetails"})
-    except RunwareError as error:
-        # One that is refused is nobody's: named by it, an account would take the new
-        # jobs from the one whose key was mistyped.
-        if key_verdict(error) is not KeyVerdict.MUTE:
-            raise
-        return _key_name(settings)
-    return _organisation_uuid(details) or _key_name(settings)
-
-
-def _key_name(settings: Settings) -> str:
-    key = settings.api_key.get_secret_value() if settings.api_key else EMULATOR_KEY
-    return organisation_of_key(key, settings.http_base_url)
-
-
-def _organisation_uuid(details: object) -> str | None:
-    entry = details[0] if isinstance(details, list) and details else details
-    value = entry.get("organizationUUID") if isinstance(entry, dict) else None
-    return value if isinstance(value, str) and value else None
-
-
-async def _organisation_when_up(client: Runware, settings: Settings) -> str:
-    """Ask again until the platform answers: a worker may start before its network does."""
-    wait_s = 0.2
-    while True:
-        try:
-            async with asyncio.timeout(settings.request_timeout_s):
-                return await _organisation(client, settings)
-        except RunwareError as error:
-            _log.warning("platform_not_reached", error_code=error.code, retry_in_s=wait_s)
-        except TimeoutError:
-            _log.warning("platform_not_reached", error_code="timeout", retry_in_s=wait_s)
-        await asyncio.sleep(wait_s)
-        wait_s = min(wait_s * 2, 30.0)
-
-
 @asynccontextmanager
 async def open_worker(
     settings: Settings,
     services: Services,
     *,
     signals: list[str],
-    send_signal: SendSignal,
+    receivers: Receivers,
     publish_link: PublishLink,
+    celery: CelerySide | None = None,
     keeps_limits: bool = False,
 ) -> AsyncIterator[Context]:
     """Open what one worker process works with; on leaving, its lease is given back.
@@ -312,21 +209,26 @@ async def open_worker(
         name="runware-jobs-worker",
         longest_transaction_pause_s=settings.lease_s / 2,
     )
-    client = _make_client(settings)
+    teller = Teller(engine)
+    client = make_client(settings)
     try:
         async with (
             WebhookSender(allow_private=settings.allow_private_webhooks) as sender,
+            # Of its own, so that progress takes no place from what counts.
+            WebhookSender(
+                allow_private=settings.allow_private_webhooks, timeout_s=POST_TIMEOUT_S
+            ) as progress_sender,
             _archive_of(settings) as archive,
         ):
             secret = await committed(engine, _open_schema)
-            organisation = await _organisation_when_up(client, settings)
+            organisation = await organisation_when_up(client, settings)
 
             async def register(connection: AsyncConnection) -> processes.Owner:
                 account_id = await accounts.confirm_account(
                     connection,
                     base_url=settings.http_base_url,
                     organisation=organisation,
-                    key_name=_key_name(settings),
+                    key_name=key_name(settings),
                     limits=accounts.Limits(
                         max_in_flight=settings.in_flight_limit,
                         max_requests_per_s=settings.requests_per_s_limit,
@@ -358,11 +260,14 @@ async def open_worker(
                 secret=secret,
                 tempo=_tempo(settings),
                 signals=frozenset(signals),
-                send_signal=send_signal,
+                receivers=receivers,
+                progress_sender=progress_sender,
                 publish_link=publish_link,
+                celery=celery or NoCelery(),
             )
     finally:
         await client.close()
+        await teller.aclose()
         await engine.dispose()
 
 

@@ -12,6 +12,7 @@ RunwareJobsError
 ├── JobTimeout               the wait is over; the job goes on
 ├── JobEnded
 │   ├── JobFailed            the job failed; `job` carries why
+│   │   └── TaskFailed       the same, as Celery's AsyncResult raises it
 │   └── JobCanceled          the job was canceled
 ├── DatabaseBehind           the schema is missing or old; run `runware-jobs migrate`
 ├── AddressRefused           core.addresses: we do not call this URL
@@ -100,6 +101,27 @@ class JobEnded(RunwareJobsError):
 
 class JobFailed(JobEnded):
     """The job failed; `code`, `retryable` and `parameter` are those of its error."""
+
+
+class TaskFailed(JobFailed):
+    """The job behind a Celery task failed. `job` is None: Celery keeps errors as JSON; `job_id` says which."""
+
+    def __init__(
+        self,
+        message: str,
+        code: str = "unknown",
+        retryable: bool = False,
+        parameter: str | None = None,
+        job_id: str | None = None,
+    ) -> None:
+        RunwareJobsError.__init__(self, message, parameter=parameter, job_id=job_id)
+        self.args = (message, code, retryable, parameter, job_id)
+        self.job = None
+        self.code = code
+        self.retryable = retryable
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class JobCanceled(JobEnded):

@@ -6,7 +6,7 @@ awaited in one and blocks in the other.
 
 from __future__ import annotations
 
-import asyncio
+from contextlib import aclosing
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from .errors import JobCanceled, JobFailed
 from .options import read_budget
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 
     from .producer import Producer
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     View = dict[str, Any]
 
 _FINAL = frozenset({"succeeded", "failed", "canceled"})
-_LOOK_FOR_EVENTS_S = 0.3
 
 
 class JobView:
@@ -187,17 +186,20 @@ class AsyncJob(JobView):
         )
         return self
 
-    async def events(self, after: int = 0) -> AsyncIterator[View]:
-        """Yield events with `seq` above `after`, those to come too, until the job is final."""
-        while True:
-            # Read the state first: an event written after it is seen in the next round.
-            await self.refresh()
-            for event in await self._producer.events(UUID(self.id), after=after):
-                after = event["seq"]
+    async def events(self, after: int = 0) -> AsyncGenerator[View]:
+        """Yield events with `seq` above `after`, those to come too, until the job is final.
+
+        Each once and in order, also over runs; may be left at any time. Afterwards this
+        handle shows how the job ended.
+
+        Raises:
+            JobNotFound: there is no such job, or it was pruned meanwhile.
+        """
+        await self.refresh()
+        async with aclosing(self._producer.live.follow(UUID(self.id), after=after)) as events:
+            async for event in events:
                 yield event
-            if self.is_final:
-                return
-            await asyncio.sleep(_LOOK_FOR_EVENTS_S)
+        await self.refresh()
 
 
 class Job(JobView):
@@ -232,14 +234,14 @@ class Job(JobView):
         return self._did(self._job.retry(accept_double_billing=accept_double_billing))
 
     def events(self, after: int = 0) -> Iterator[View]:
-        """Yield events with `seq` above `after`, those to come too, until the job is final."""
-        events = self._job.events(after)
-        while True:
-            try:
-                yield self._block(anext(events))
-            except StopAsyncIteration:
-                self._view = self._job._view  # noqa: SLF001  its twin
-                return
+        """Yield events with `seq` above `after`, those to come too, until the job is final; see `AsyncJob.events`."""
+        self.refresh()
+        # Asked for a few at a time, so that whoever leaves in between leaves nothing behind.
+        while events := self._block(self._job._producer.live.next_events(UUID(self.id), after=after)):  # noqa: SLF001  its twin
+            for event in events:
+                after = event["seq"]
+                yield event
+        self.refresh()
 
     def _did(self, awaitable: Awaitable[AsyncJob]) -> Job:
         self._view = self._block(awaitable)._view  # noqa: SLF001  its twin

@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Self
 from uuid import UUID
@@ -32,11 +33,12 @@ from .portal import Portal
 from .producer import Producer
 from .settings import Settings
 from .steps.enqueue import Asked, ask, new_view
+from .steps.telling import Teller
 from .store.database import open_engine
 from .wakes import Waker
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
     from decimal import Decimal
     from pathlib import Path
     from types import TracebackType
@@ -68,6 +70,7 @@ class AsyncJobs:
         self._services = find_services(self._settings)
         self._waker = Waker(wake_sender(self._services.broker_url))
         self._engine: AsyncEngine = open_engine(self._services.database_url, pool_size=_POOL_SIZE)
+        self._teller = Teller(self._engine)
         base_url, fallback_url = account_urls(self._settings)
         self.producer = Producer(
             self._engine,
@@ -86,8 +89,10 @@ class AsyncJobs:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close connections and send the last wake."""
+        """Close connections and send the last wake; whoever still waits for a job waits no longer."""
         self._waker.close()
+        await self.producer.live.aclose()
+        await self._teller.aclose()
         await self._engine.dispose()
 
     async def enqueue(
@@ -172,6 +177,16 @@ class AsyncJobs:
             JobNotFound: there is none with this id.
         """
         return AsyncJob(await self.producer.get(read_id(job_id), tenant=None), self.producer)
+
+    async def events(self, job_id: str | UUID, after: int = 0) -> AsyncGenerator[dict[str, Any]]:
+        """Yield a job's events, those to come too; see `AsyncJob.events`.
+
+        Raises:
+            JobNotFound: there is none with this id.
+        """
+        async with aclosing((await self.get(job_id)).events(after)) as events:
+            async for event in events:
+                yield event
 
     async def list(
         self,
@@ -325,6 +340,10 @@ class Jobs:
     def get(self, job_id: str | UUID) -> Job:
         """Find a job; `JobNotFound` when there is none with this id."""
         return self._job(self._block(self._inner.get(job_id)))
+
+    def events(self, job_id: str | UUID, after: int = 0) -> Iterator[dict[str, Any]]:
+        """Yield a job's events, those to come too; see `AsyncJobs.events`."""
+        return self.get(job_id).events(after)
 
     def list(self, *, cursor: Job | None = None, **filters: Any) -> list[Job]:
         """List jobs, newest first; filters are `state, kind, batch, tag, tenant, limit`."""

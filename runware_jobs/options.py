@@ -17,13 +17,16 @@ if TYPE_CHECKING:
     from .settings import Settings
 
 
-def read_options(given: Mapping[str, Any], settings: Settings) -> Options:
+def read_options(given: Mapping[str, Any], settings: Settings, *, is_operator: bool = True) -> Options:
     """Read the options of `enqueue`; the settings fill in the deadline of jobs that name none.
 
+    Who is no operator cannot lift JOB_DEADLINE_S: for him None is as if he named none, and
+    a later deadline is refused. For an operator None means that there is no deadline.
+
     Raises:
-        InvalidJob: one is unknown or of the wrong type.
+        InvalidJob: one is unknown or of the wrong type, or the deadline is too late.
     """
-    known = set(Options.__dataclass_fields__)
+    known = set(Options.__dataclass_fields__) - {"canvas"}  # Celery's own: no producer gives it
     unknown = sorted(set(given) - known)
     if unknown:
         raise InvalidJob(
@@ -42,7 +45,21 @@ def read_options(given: Mapping[str, Any], settings: Settings) -> Options:
             values[name] = dict(values[name])
     if settings.job_deadline_s is not None:
         values.setdefault("deadline_s", settings.job_deadline_s)
+        if not is_operator:
+            values["deadline_s"] = _within(values["deadline_s"], settings.job_deadline_s)
     return Options(**values)
+
+
+def _within(deadline_s: Any, most_s: float) -> Any:
+    """Give the deadline, or the latest one in place of none."""
+    if deadline_s is None:
+        return most_s
+    if isinstance(deadline_s, int | float) and deadline_s > most_s:
+        raise InvalidJob(
+            f"deadline_s must be at most {most_s:g}, the deadline of this server's jobs: lower it, or leave it out",
+            parameter="deadline_s",
+        )
+    return deadline_s
 
 
 def read_id(value: str | UUID) -> UUID:

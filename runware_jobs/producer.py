@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from .core.identity import new_job_id
@@ -19,7 +20,8 @@ from .errors import InvalidJob, JobNotFound, JobTimeout, NotPossible
 from .steps import cancel as steps
 from .steps.bulk import write_all
 from .steps.enqueue import new_view, plan
-from .store import batches, jobs, outbox, reading
+from .steps.live import Live
+from .store import batches, endpoints, jobs, reading
 from .store.plans import is_deadlock, run_async, run_sync
 
 if TYPE_CHECKING:
@@ -37,16 +39,16 @@ if TYPE_CHECKING:
 
     View = dict[str, Any]
 
-_FIRST_LOOK_S: Final = 0.05
-_LOOK_EVERY_S: Final = 0.5
-_LOOK_AT_BATCH_EVERY_S: Final = 1.0
 MAX_PAGE: Final = 500
 _IDS_AT_ONCE: Final = 10_000
 _TRIES: Final = 3
 
 
 class Producer:
-    """Puts jobs into the queue and reads what became of them."""
+    """Puts jobs into the queue and reads what became of them.
+
+    `live` tells it to whoever waits; close it before the engine.
+    """
 
     def __init__(
         self,
@@ -57,6 +59,7 @@ class Producer:
         vault: Vault | None,
         wake: Callable[[], None],
     ) -> None:
+        self.live = Live(engine)
         self._engine = engine
         self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._base_url = base_url
@@ -125,14 +128,14 @@ class Producer:
         """Give the tenant its default signing secret, so that its webhooks can be signed."""
         vault = self._require_vault()
         async with self._engine.begin() as connection:
-            await outbox.ensure_default_endpoint(connection, tenant, vault.encrypt(new_secret()))
+            await endpoints.ensure_default_endpoint(connection, tenant, vault.encrypt(new_secret()))
 
     async def _add(
         self, connection: AsyncConnection, asked: Sequence[Asked], *, tenant: str, batch_id: UUID | None
     ) -> list[Enqueued]:
         if any(one.job.options.webhook_url for one in asked):
             vault = self._require_vault()
-            await outbox.ensure_default_endpoint(connection, tenant, vault.encrypt(new_secret()))
+            await endpoints.ensure_default_endpoint(connection, tenant, vault.encrypt(new_secret()))
         return await run_async(connection, self._plan(asked, tenant, batch_id))
 
     def _plan(
@@ -222,19 +225,25 @@ class Producer:
             JobTimeout: it is not final yet; it goes on.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        pause_s = _FIRST_LOOK_S
+        async with self._engine.connect() as connection:
+            states = await jobs.read_states(connection, [job_id])
+        is_open = states.get(job_id, JobState.SUCCEEDED) not in FINAL
         while True:
-            async with self._engine.connect() as connection:
-                states = await jobs.read_states(connection, [job_id])
-            if job_id not in states or states[job_id] in FINAL:
-                return await self.get(job_id, tenant=None)
-            if deadline is not None and time.monotonic() + pause_s > deadline:
+            try:
+                async with asyncio.timeout(None if deadline is None else deadline - time.monotonic()):
+                    is_told = not is_open or await self.live.job_ended(job_id)
+            except TimeoutError:
                 raise JobTimeout(
-                    f"Job {job_id} is still {states[job_id]} after {timeout_s:g} s; it goes on.",
-                    job_id=job_id,
+                    f"Job {job_id} is not final after {timeout_s:g} s; it goes on.", job_id=job_id
+                ) from None
+            view = await self.get(job_id, tenant=None)
+            if view["state"] in FINAL:
+                return view
+            if not is_told:
+                raise JobTimeout(
+                    f"The queue was closed while job {job_id} was waited for; it goes on.", job_id=job_id
                 )
-            await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 1.5, _LOOK_EVERY_S)
+            is_open = True  # it runs again
 
     # Changing one's mind
 
@@ -242,6 +251,7 @@ class Producer:
         """Cancel a job, as far as it can be (DESIGN 4); a final one stays as it is."""
         async with self._engine.begin() as connection:
             await steps.cancel(connection, job_id, tenant=tenant)
+        self._wake()  # somebody may be told of it
         return await self.get(job_id, tenant=tenant)
 
     async def retry(self, job_id: UUID, *, tenant: str | None, accept_double_billing: bool) -> View:
@@ -334,19 +344,19 @@ class Producer:
         Raises:
             JobTimeout: some are not; they go on.
         """
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        pause_s = _FIRST_LOOK_S
-        while True:
-            view = await self.batch(batch_id, tenant=None)
-            if view["finished"] == view["total"]:
-                return view
-            if deadline is not None and time.monotonic() + pause_s > deadline:
-                raise JobTimeout(
-                    f"Batch {batch_id} has {view['total'] - view['finished']} jobs to go after {timeout_s:g} s;"
-                    " they go on."
-                )
-            await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 1.5, _LOOK_AT_BATCH_EVERY_S)
+        view = await self.batch(batch_id, tenant=None)
+        if view["finished"] == view["total"]:
+            return view
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self.live.batch_ended(batch_id)
+        view = await self.batch(batch_id, tenant=None)
+        if view["finished"] < view["total"]:
+            why = "when the queue was closed" if timeout_s is None else f"after {timeout_s:g} s"
+            raise JobTimeout(
+                f"Batch {batch_id} has {view['total'] - view['finished']} jobs to go {why}; they go on."
+            )
+        return view
 
     async def pause_batch(self, batch_id: UUID) -> None:
         """Send no more jobs of this batch; what is in flight goes on."""
@@ -373,10 +383,19 @@ class Producer:
                     return canceled
                 await jobs.lock_jobs(connection, ids, tenant=None)
                 canceled += len(await steps.cancel_locked(connection, ids))
+            self._wake()
 
     async def retry_failed(self, batch_id: UUID) -> tuple[int, int]:
-        """Retry the failed jobs of a batch: (run again, skipped for unclear billing)."""
-        async with self._engine.begin() as connection:
-            counts = await steps.retry_failed(connection, batch_id)
-        self._wake()
-        return counts
+        """Retry the failed jobs of a batch: (run again, skipped for unclear billing).
+
+        In pieces, each committed: interrupted, called again it goes on with what is left.
+        """
+        retried = skipped = 0
+        after: UUID | None = None
+        while True:
+            async with self._engine.begin() as connection:
+                piece = await steps.retry_failed(connection, batch_id, after=after)
+            if piece.last is None:
+                return retried, skipped
+            retried, skipped, after = retried + piece.retried, skipped + piece.skipped, piece.last
+            self._wake()

@@ -35,7 +35,7 @@ def with_platform(work: Callable[[Context], Awaitable[int]]) -> int:
             settings,
             services,
             signals=[],
-            send_signal=_nobody_hears,
+            receivers=lambda _: (),
             publish_link=_nobody_hears,
             keeps_limits=True,
         )
@@ -56,4 +56,4 @@ def with_platform(work: Callable[[Context], Awaitable[int]]) -> int:
 
 
 def _nobody_hears(*_: Any) -> None:
-    """Signals and links leave from workers: this process has asked for none."""
+    """Links leave from workers: this process sends none."""

@@ -130,9 +130,9 @@ def _check_platform(settings: "Settings", accounts: list[dict[str, Any]]) -> Che
 
 async def _ask_platform(settings: "Settings") -> str | None:
     """Ask who we are, which costs nothing; None when it was answered, else what went wrong."""
-    from runware_jobs.assembly import EMULATOR_KEY  # noqa: PLC0415  loads the client
     from runware_jobs.client import Runware, RunwareError  # noqa: PLC0415  the same
     from runware_jobs.client.account_errors import KeyVerdict, key_verdict  # noqa: PLC0415  the same
+    from runware_jobs.platform_access import EMULATOR_KEY  # noqa: PLC0415  loads the client
 
     key = settings.api_key.get_secret_value() if settings.api_key else EMULATOR_KEY
     async with Runware(

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -12,6 +12,8 @@ from .terminal import DONE, FAILED, AsJson, err, note, print_json
 if TYPE_CHECKING:
     from runware_jobs.steps.context import Context
     from runware_jobs.steps.recover import Recovered
+
+_SHOWN: Final = 20
 
 
 def recover(
@@ -26,12 +28,21 @@ def recover(
         bool,
         typer.Option("--send-unknown", help="Send what nobody knows even if the copy is older than a day."),
     ] = False,
+    patience: Annotated[
+        float,
+        typer.Option(
+            "--patience",
+            min=1,
+            metavar="SECONDS",
+            help="Give up when nothing has been answered for so long; nothing is lost by it.",
+        ),
+    ] = 300.0,
     as_json: AsJson = False,
 ) -> int:
     """After a database restore: ask the platform what was sent since the copy, before anything is sent again.
 
     Stop all workers, restore, run this, start the workers. Meanwhile the account is paused; it stays so where a
-    person had paused it, and when this is interrupted: then run it again. What was sent is followed to its end under
+    person had paused it, when this is interrupted, and when the platform gives no more answers: then run it again. What was sent is followed to its end under
     its own task UUID and not paid again. Jobs enqueued after the copy are gone, and so is every cancel and retry.
 
     Example: runware-jobs recover --since 2026-11-21T09:30
@@ -52,7 +63,9 @@ def recover(
                     bar, description=f"Asking{waiting}", completed=seen.asked, total=max(seen.to_ask, 1)
                 )
 
-            seen = await recover(context, since=copied_at, sends_unknown=send_unknown, told=told)
+            seen = await recover(
+                context, since=copied_at, sends_unknown=send_unknown, told=told, patience_s=patience
+            )
         if as_json:
             print_json(asdict(seen))
         else:
@@ -87,5 +100,20 @@ def _tell(seen: "Recovered") -> None:
         "What was enqueued after the copy is gone: have it enqueued again. It has new ids unless its producer gave"
         " them (Celery's task id), so what was sent of it will be paid twice."
     )
-    if not seen.is_resumed:
+    if seen.unanswered_jobs:
+        _tell_unanswered(seen)
+    elif not seen.is_resumed:
         note("[yellow]The account stays paused[/yellow], as it was: [bold]runware-jobs account resume[/bold]")
+
+
+def _tell_unanswered(seen: "Recovered") -> None:
+    jobs = [str(job_id) for job_id in seen.unanswered_jobs]
+    more = f" and {len(jobs) - _SHOWN} more (all: --json)" if len(jobs) > _SHOWN else ""
+    note(
+        f"[yellow]Of {len(jobs)} jobs the platform or its archive said nothing[/yellow]: {', '.join(jobs[:_SHOWN])}{more}."
+    )
+    note(
+        "The account stays paused, and what was found is kept. When [bold]runware-jobs doctor[/bold] reaches the"
+        " platform, run this again. To go on without: [bold]runware-jobs account resume[/bold]; then those of these"
+        " jobs that are queued are sent under the task UUID that they had, and may be paid twice."
+    )

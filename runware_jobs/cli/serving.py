@@ -37,7 +37,7 @@ def worker(
     if pool is not None:
         # Celery decides about its pool before a command line could: it reads our settings.
         os.environ["RUNWARE_JOBS_POOL"] = pool.value
-    from runware_jobs.assembly import require_key  # noqa: PLC0415  loads the database
+    from runware_jobs.platform_access import require_key  # noqa: PLC0415  loads the database
 
     settings, _ = open_services()
     require_key(settings)

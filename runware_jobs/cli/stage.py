@@ -193,7 +193,7 @@ def _settings_of(
         "poll_min_interval_s": min(settings.poll_min_interval_s, 0.3),
     }
     if emulator_url is not None:
-        from runware_jobs.assembly import EMULATOR_KEY  # noqa: PLC0415  loads the database
+        from runware_jobs.platform_access import EMULATOR_KEY  # noqa: PLC0415  loads the database
 
         values |= {
             "http_base_url": f"{emulator_url}/v1",

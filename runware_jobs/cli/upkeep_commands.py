@@ -30,7 +30,8 @@ def prune(
     """Forget jobs that ended long ago, with their attempts, results, events and inputs; keys stay taken.
 
     A job stays while the platform may still work for it, while a webhook about it has still to leave, and while its
-    batch goes on. An idempotency key whose job was pruned is refused for good (410), never run again.
+    batch goes on. An idempotency key whose job was pruned is refused for good (410), never run again. Results of
+    other Celery tasks go as well.
 
     Example: runware-jobs prune --older-than-days 90
     """
@@ -55,9 +56,9 @@ def prune(
 async def _prune(engine: "AsyncEngine", expected: int, *, older_than_s: float) -> dict[str, int]:
     from rich.progress import Progress  # noqa: PLC0415  only where something is shown
 
-    from runware_jobs.store import inputs, pruning  # noqa: PLC0415  loads the database
+    from runware_jobs.store import celery_results, inputs, plans, pruning  # noqa: PLC0415  loads the database
 
-    removed = {"jobs": 0, "tombstones": 0, "inputs": 0, "deliveries": 0, "batches": 0}
+    removed = {"jobs": 0, "tombstones": 0, "inputs": 0, "deliveries": 0, "batches": 0, "celery_results": 0}
     with Progress(console=err(), transient=True, disable=not err().is_terminal) as progress:
         bar = progress.add_task("Forgetting", total=expected)
         is_more = True
@@ -86,6 +87,13 @@ async def _prune(engine: "AsyncEngine", expected: int, *, older_than_s: float) -
                 batches = await pruning.prune_batches(connection, older_than_s=older_than_s, limit=_BATCH)
             removed["batches"] += batches
             is_more = batches > 0
+        is_more = True
+        while is_more:
+            plan = celery_results.prune_celery(older_than_s=older_than_s, limit=_BATCH)
+            async with engine.begin() as connection:
+                results = await plans.run_async(connection, plan)
+            removed["celery_results"] += results
+            is_more = results > 0
     return removed
 
 

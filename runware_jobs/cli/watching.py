@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
+
+from runware_jobs.errors import JobCanceled, JobFailed, JobTimeout
 
 from .terminal import dollars_text, err
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from rich.progress import Progress, TaskID
 
     from runware_jobs.handles import AsyncBatch, AsyncJob
 
-_LOOK_EVERY_S: Final = 0.3
+_LOOK_EVERY_S: Final = 1.0
+_DRAW_EVERY_S: Final = 0.3
 _LINE_EVERY_S: Final = 3.0
 _EXPECTED_MAX: Final = 95
 
@@ -76,16 +79,28 @@ def expected_percent(job: AsyncJob) -> int | None:
     return None if whole_s <= 0 else max(0, min(_EXPECTED_MAX, round(100 * gone_s / whole_s)))
 
 
-async def _follow(watched: Any, show: Any, timeout_s: float | None) -> bool:
-    deadline = None if timeout_s is None else time.monotonic() + timeout_s
-    while True:
+async def _follow(watched: AsyncJob | AsyncBatch, show: Callable[[], None], timeout_s: float | None) -> bool:
+    """Show it until it has ended, which is told at once; in between it is looked at for the sake of the bar."""
+    ending = asyncio.create_task(_end_of(watched, timeout_s))
+    looked_at = float("-inf")
+    try:
+        while not ending.done():
+            if time.monotonic() - looked_at >= _LOOK_EVERY_S:
+                await watched.refresh()
+                looked_at = time.monotonic()
+            show()
+            await asyncio.wait({ending}, timeout=_DRAW_EVERY_S)
+        await ending
         await watched.refresh()
         show()
-        if _has_ended(watched):
-            return True
-        if deadline is not None and time.monotonic() >= deadline:
-            return False
-        await asyncio.sleep(_LOOK_EVERY_S)
+        return _has_ended(watched)
+    finally:
+        ending.cancel()
+
+
+async def _end_of(watched: AsyncJob | AsyncBatch, timeout_s: float | None) -> None:
+    with suppress(JobFailed, JobCanceled, JobTimeout):
+        await watched.wait(timeout_s)
 
 
 def _has_ended(watched: Any) -> bool:

@@ -12,6 +12,8 @@ from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
+from .callbacks import without_tokens
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -20,8 +22,10 @@ if TYPE_CHECKING:
 _NOT_THE_MEDIA: Final = frozenset({"taskUUID", "inputImageUUID", "inputVideoUUID", "connectionSessionUUID"})
 _OUTPUTS: Final = frozenset({"text", "structuredData", "outputs", "air", "result", "mediaUUID"})
 _OUTPUT_ENDINGS: Final = ("URL", "Base64Data", "DataURI")
-_MAX_COST_USD: Final = 100_000_000
-"""What a money column holds (`store.tables`); no item costs it."""
+_MAX_COST_USD: Final = 10_000
+"""No item costs it; and so far below `MOST_USD` that what is held and spent fits into its columns."""
+MOST_USD: Final = Decimal("99999999.999999")
+"""What a money column holds (`store.columns`): sums stop there, rather than failing to be written."""
 _UPLOAD_PHASES: Final = {"validated": 20, "downloaded": 40, "optimized": 60, "stored": 80}
 _ENDS: Final = frozenset({"success", "error", "completed", "ready", "failed"})
 """Statuses of what has ended: the platform's own, an older spelling, and those of uploads.
@@ -135,10 +139,13 @@ def read_answer(answer: Answer, *, expected: int, classify: Classify) -> Reading
 
 
 def storable(value: Any) -> Any:
-    """Replace what jsonb and text refuse: one NUL in a prompt's echo must not stop a group's answers."""
+    """Replace what jsonb and text refuse: one NUL in a prompt's echo must not stop a group's answers.
+
+    An address of ours that the platform quotes loses its token.
+    """
     match value:
         case str():
-            return value.replace("\x00", "\ufffd")
+            return without_tokens(value.replace("\x00", "\ufffd"))
         case dict():
             return {storable(name): storable(inner) for name, inner in value.items()}
         case list():
@@ -159,6 +166,11 @@ def cost_of(item: Mapping[str, Any]) -> Decimal | None:
     return cost if cost.is_finite() and 0 <= cost < _MAX_COST_USD else None
 
 
+def tells_odd_cost(items: Sequence[Mapping[str, Any]]) -> bool:
+    """Tell whether an item names a cost that cannot be believed: it is recorded without one."""
+    return any(item.get("cost") is not None and cost_of(item) is None for item in items)
+
+
 def task_cost(
     known_usd: Decimal | None,
     told: Sequence[NewResult],
@@ -175,7 +187,7 @@ def task_cost(
     match cost_per:
         case CostPer.ITEM:
             costs += [one.cost_usd for one in told if one.cost_usd is not None and one.key not in known_keys]
-            return sum(costs[1:], costs[0]) if costs else None
+            return min(sum(costs[1:], costs[0]), MOST_USD) if costs else None
         case CostPer.TASK:
             # The dearest, should it grow with the items that are ready.
             costs += [one.cost_usd for one in told if one.cost_usd is not None]

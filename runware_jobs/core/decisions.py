@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, assert_never
 
-from .answers import Answer, CostPer, JobError, NewResult, read_answer, task_cost
+from .answers import Answer, CostPer, JobError, NewResult, read_answer, task_cost, tells_odd_cost
 from .events import EventType, NewEvent
 from .inputs import is_about_media
 from .moves import TURNED_AWAY, LiveAttempt, Move
@@ -123,6 +123,8 @@ def after_answer(
         live.state is AttemptState.UNCLEAR or live.unknown_s is not None or live.refused_s is not None
     )
     settlement = noted(live, told_by, "known") if was_doubtful else ()
+    if tells_odd_cost(answer.items):
+        settlement = (*settlement, *noted(live, "cost", "not believed"))
     if reading.is_complete:
         # Answered at once, or found in the archive: it was submitted all the same.
         move = _completed(live, reading.results, fresh, cost_usd=cost, random=random)

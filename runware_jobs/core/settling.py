@@ -6,6 +6,7 @@ person can say what becomes of it then.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -44,6 +45,16 @@ _STUCK_FACTOR: Final[dict[Lane, float]] = {
 # Of the time within which 19 of 20 tasks of this model and size have ended.
 _LOST_LATE: Final = 3
 _STUCK_LATE: Final = 20
+# Of a silence that this process has heard itself, beside others that were answered: what
+# was written down before may have been another one, with an outage of everybody between.
+_SURE_S: Final = 600.0
+# A harmless question tells an outage from a request that one task spoils.
+_PROBE_FLOOR_S: Final = 1.0
+_PROBE_CAP_S: Final = 300.0
+# Down to one task of a hundred it takes seven questions. When none of them is answered,
+# all are to blame or none is; and no group keeps the turns of the others for long.
+_QUESTIONS_IN_VAIN: Final = 8
+_QUESTIONS_AT_ONCE: Final = 32
 # An upload that stays unclear is sent again, ever less often.
 _UPLOAD_AGAIN_S: Final = 10.0
 _SILENT: Final = "The platform has refused for too long to be asked about this task; it may have been billed."
@@ -79,15 +90,19 @@ def after_doubt(
     classify: Classify,
     random: float,
     was_refused: bool = False,
+    refused_here_s: float = math.inf,
     cost_per: CostPer = CostPer.ITEM,
 ) -> Move:
     """Decide about a task that `getResponse` has just not known, with what the archive said.
 
-    `was_refused`: the platform would not be asked about it, which says nothing; only what
-    the archive has counts then. `archived` None: it did not answer, which says nothing. A move that marks the task as
+    `was_refused`: the platform would not be asked about it, for `refused_here_s` as this
+    process has heard it, which says nothing; only what the archive has counts then.
+    `archived` None: it did not answer, which says nothing. A move that marks the task as
     resent is a promise to send it then, before the window of the send has passed.
     """
-    unknown = noted(live, "getResponse", "refused" if was_refused else "unknown")
+    # Refused now and unknown before, it stays unknown since then: in turns, neither would come to its end.
+    is_noted = was_refused and live.unknown_s is not None
+    unknown = () if is_noted else noted(live, "getResponse", "refused" if was_refused else "unknown")
     # What it kept of an earlier send that was turned away says of this one that it has nothing.
     is_old = archived is not None and may_be_old(live, archived, "archive")
     if archived is not None and (archived.says_nothing or is_old):
@@ -104,7 +119,9 @@ def after_doubt(
         if not move.changes_nothing:
             return replace(move, settlement=(*unknown, *move.settlement))
     if was_refused:
-        is_over = (live.refused_s or 0.0) >= stuck_after_s(live.lane, patience, late_s)
+        stuck_s = stuck_after_s(live.lane, patience, late_s)
+        refused_s = live.refused_s or live.unknown_s or 0.0
+        is_over = refused_s >= stuck_s and refused_here_s >= min(stuck_s, _SURE_S)
         return (
             replace(after_loss(live, _SILENT, code="timeout"), settlement=unknown)
             if is_over
@@ -177,3 +194,16 @@ def next_doubt_s(unknown_s: float, *, minimum_s: float) -> float:
     It has no grouped form: each question is a request of its own.
     """
     return min(max(minimum_s, 0.25 * unknown_s), 300.0)
+
+
+def next_probe_s(in_vain: int) -> float:
+    """Wait this long before asking again whether the platform answers anybody; `in_vain` times it taught nothing."""
+    return min(_PROBE_FLOOR_S * 2.0 ** min(in_vain, 20), _PROBE_CAP_S)
+
+
+def divides_on(questions: int, *, answered: int) -> bool:
+    """Decide whether a group that is spoilt is asked about in smaller parts still.
+
+    `questions` were asked for that, of which `answered` were.
+    """
+    return questions < (_QUESTIONS_AT_ONCE if answered else _QUESTIONS_IN_VAIN)

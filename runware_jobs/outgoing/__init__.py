@@ -12,14 +12,20 @@ It knows no webhook, no asset, no signature.
 from __future__ import annotations
 
 from .places import HostPlaces
+from .posting import Answer, BrokenAnswer, NotConnected, Poster, TooLate
 from .resolution import NameNotFound, Resolver, Target, ask_system, resolve
 from .transport import open_client
 
 __all__ = [
+    "Answer",
+    "BrokenAnswer",
     "HostPlaces",
     "NameNotFound",
+    "NotConnected",
+    "Poster",
     "Resolver",
     "Target",
+    "TooLate",
     "ask_system",
     "open_client",
     "resolve",

@@ -1,133 +1,174 @@
-"""Announce: what happened, to the receivers in this process and to Celery's links.
+"""Announce: what follows a job in Celery, published when the job has ended.
 
-Signals and links leave the outbox like webhooks do: claimed, sent, deleted. A crash
-between the sending and the deleting repeats them; nothing else does.
+A row of the outbox stands for one ended job. Its messages are published one after
+another; then the row goes, in one transaction with the parts of chords and the failed
+tasks that belong to it. A crash in between repeats the messages, under the same ids;
+nothing else does: what has left before an error is noted on the row.
+
+Chords whose parts are all in are ended here too, when whoever brought the last part
+has died before it sent the body.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
-from contextlib import suppress
+import time
 from typing import TYPE_CHECKING, Any, Final
 
+import orjson
 import structlog
 
-from runware_jobs.core.events import FINAL_EVENTS, EventType
-from runware_jobs.core.views import event_view, job_view
-from runware_jobs.store import outbox
-from runware_jobs.store.jobs import read_jobs
+from runware_jobs.core.canvas import chord_parts, failed_results, next_try, what_follows
+from runware_jobs.store import celery_chords, celery_links, outbox
+from runware_jobs.store.celery_results import store_results
+from runware_jobs.store.database import is_unreachable
+from runware_jobs.store.plans import run_async
 
 from .record import committed
+from .threads import in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from uuid import UUID
+    from collections.abc import Sequence
 
-    from runware_jobs.store.outbox import Due
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from runware_jobs.core.canvas import Message
+    from runware_jobs.store.celery_chords import Chord
+    from runware_jobs.store.celery_links import DueLink
 
     from .context import Context
 
 _log = structlog.get_logger()
-_BATCH: Final = 100
+_BATCH: Final = 50
+_CHORDS: Final = 2
 _HOLD_S: Final = 60.0
-# A receiver is the user's code: one that hangs must not keep the next event from
-# the others for ever.
-_RECEIVER_LIMIT_S: Final = 30.0
+# A broker that is slow: what is left of a batch goes back long before somebody else may take it.
+_BATCH_WITHIN_S: Final = 30.0
+# A broker that takes a connection and then says nothing must not hold up the others.
+_PUBLISH_WITHIN_S: Final = 20.0
+_AGAIN_S: Final = 5.0
 
 
 async def announce(context: Context) -> int:
-    """Send due signals and links; give how many rows were claimed."""
-    return await _signals(context) + await _links(context)
-
-
-async def announce_progress(context: Context, job_id: UUID, progress: int) -> None:
-    """Tell receivers of `on_progress` in this process: no row, newest wins, never repeated."""
-    event = {"type": EventType.JOB_PROGRESS, "job_id": str(job_id), "data": {"progress": progress}}
-    await _send(context, "on_progress", {"id": str(job_id), "progress": progress}, event)
-
-
-async def _signals(context: Context) -> int:
-    if not context.signals:
-        # Left to the processes that have receivers: sent here, nobody would hear them.
-        return 0
-    due, jobs = await _claim(context, "signal")
-    sent: list[int] = []
-    for row in due:
-        name = "on_result" if row.type == EventType.JOB_RESULT else "on_state"
-        await _send(context, name, jobs.get(row.job_id), event_view(row))
-        sent.append(row.id)
-    await _done(context, sent)
-    return len(due)
+    """Publish what follows ended jobs, and the bodies of complete chords; give how many rows were claimed."""
+    return await _links(context) + await _chords(context)
 
 
 async def _links(context: Context) -> int:
-    due, jobs = await _claim(context, "link")
-    sent: list[int] = []
-    for row in due:
-        job = jobs.get(row.job_id)
-        if job is None or row.type not in FINAL_EVENTS:
-            sent.append(row.id)
-            continue
-        name = "link" if row.type == EventType.JOB_SUCCEEDED else "link_error"
-        if job["_links"][name] is not None:
-            try:
-                await _in_thread(context.publish_link, job["_links"][name], job)
-            except Exception as error:  # noqa: BLE001  the broker may be away for any reason: the row stays
-                _log.warning("link_not_published", job_id=str(row.job_id), error=type(error).__name__)
-                continue
-        sent.append(row.id)
-    await _done(context, sent)
-    return len(due)
-
-
-async def _claim(context: Context, sink: str) -> tuple[list[Due], Mapping[UUID | None, dict[str, Any]]]:
     async with context.engine.begin() as connection:
-        due = await outbox.claim_due(connection, sink, limit=_BATCH, hold_s=_HOLD_S)
-        ids = {row.job_id for row in due if row.job_id is not None}
-        rows = await read_jobs(connection, ids) if ids else {}
-    return due, {
-        job_id: job_view(row) | {"_links": {"link": row["link"], "link_error": row["link_error"]}}
-        for job_id, row in rows.items()
-    }
-
-
-async def _done(context: Context, ids: list[int]) -> None:
-    if ids:
-        await committed(context.engine, lambda connection: outbox.done(connection, ids))
-
-
-async def _send(context: Context, name: str, job: Mapping[str, Any] | None, event: Mapping[str, Any]) -> None:
-    public = None if job is None else {field: value for field, value in job.items() if field != "_links"}
+        due = await celery_links.claim_links(connection, limit=_BATCH, hold_s=_HOLD_S)
+    done: list[DueLink] = []
+    ends_at = time.monotonic() + _BATCH_WITHIN_S
     try:
-        await asyncio.wait_for(_in_thread(context.send_signal, name, public, dict(event)), _RECEIVER_LIMIT_S)
-    except TimeoutError:
-        _log.error("receiver_hangs", signal=name, limit_s=_RECEIVER_LIMIT_S)
+        for place, link in enumerate(due):
+            if time.monotonic() > ends_at:
+                await _hand_back(context, due[place:], delay_s=0)
+                break
+            sent = set(link.sent)
+            error = await _publish(context, link, sent)
+            if error is None:
+                done.append(link)
+                continue
+            await _put_off(context, link, sent, error)
+            if _passes(error):
+                # Each of the others would wait for the same broker.
+                await _hand_back(context, due[place + 1 :], delay_s=_AGAIN_S)
+                break
+    finally:
+        # Also when the process drains: what has left must not leave again.
+        if done:
+            await committed(context.engine, lambda connection: _finish(connection, done))
+    return len(done)
 
 
-async def _in_thread(call: Callable[..., None], *arguments: Any) -> None:
-    """Run what may block in a thread that nobody waits for when the process ends."""
-    # Not asyncio.to_thread: Python joins the threads of an executor before it exits,
-    # and one receiver that hangs would keep a drained worker alive.
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[None] = loop.create_future()
+async def _hand_back(context: Context, links: Sequence[DueLink], *, delay_s: float) -> None:
+    async with context.engine.begin() as connection:
+        await celery_links.hand_back_links(connection, [link.id for link in links], delay_s=delay_s)
 
-    def answer(error: Exception | None) -> None:
-        if done.cancelled():
-            return
-        if error is None:
-            done.set_result(None)
-        else:
-            done.set_exception(error)
 
-    def run() -> None:
-        error: Exception | None = None
+async def _put_off(context: Context, link: DueLink, sent: set[str], error: Exception) -> None:
+    delay_s = next_try(link.tries, passes=_passes(error), age_s=link.age_s)
+    (_log.error if delay_s is None else _log.warning)(
+        "link_not_published",
+        job_id=str(link.ended.job_id),
+        error=type(error).__name__,
+        detail=str(error)[:200],
+        again_in_s=delay_s,
+    )
+    async with context.engine.begin() as connection:
+        await celery_links.put_off_link(connection, link.id, sent=sent, delay_s=delay_s)
+
+
+async def _publish(context: Context, link: DueLink, sent: set[str]) -> Exception | None:
+    """Publish what of a link has not left yet, and add it to `sent`; give what kept the rest from leaving."""
+    first: Exception | None = None
+    for message in what_follows(link.ended):
+        if message.key in sent:
+            continue
         try:
-            call(*arguments)
-        except Exception as raised:  # noqa: BLE001  raised again where it is awaited
-            error = raised
-        with suppress(RuntimeError):  # the loop is closed: nobody waits
-            loop.call_soon_threadsafe(answer, error)
+            async with asyncio.timeout(_PUBLISH_WITHIN_S):
+                await _publish_one(context, link, message)
+        except Exception as error:  # noqa: BLE001  whatever is wrong with one, the others leave
+            first = first or error
+            if _passes(error):
+                break
+        else:
+            sent.add(message.key)
+    return first
 
-    threading.Thread(target=run, name="runware-jobs-receiver", daemon=True).start()
-    await done
+
+async def _publish_one(context: Context, link: DueLink, message: Message) -> None:
+    if message.kind == "link":
+        await in_thread(context.publish_link, message.signature, {"id": str(link.ended.job_id)})
+    else:
+        await in_thread(context.celery.go_on, message, link.ended)
+
+
+async def _finish(connection: AsyncConnection, links: Sequence[DueLink]) -> None:
+    """Take the rows from the outbox, and note what ends with them: parts of chords, tasks that will never run."""
+    failed = [_stored(one) for link in links for one in failed_results(link.ended)]
+    if failed:
+        await run_async(connection, store_results(failed))
+    parts = [part | {"result": _json(part["result"])} for link in links for part in chord_parts(link.ended)]
+    if parts:
+        # Due at once: `_chords` is what comes next.
+        await run_async(connection, celery_chords.add_parts(parts, hold_s=0))
+    await outbox.done(connection, [link.id for link in links])
+
+
+def _stored(result: dict[str, Any]) -> dict[str, Any]:
+    return {"task_id": result["task_id"], "status": result["status"], "meta": _json(result)}
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+async def _chords(context: Context) -> int:
+    chords: list[Chord] = await committed(
+        context.engine,
+        lambda connection: run_async(connection, celery_chords.claim_chords(limit=_CHORDS, hold_s=_HOLD_S)),
+    )
+    ended = 0
+    for chord in chords:
+        try:
+            async with asyncio.timeout(_PUBLISH_WITHIN_S):
+                await in_thread(context.celery.end_chord, chord)
+        except Exception as error:  # noqa: BLE001  the broker or the database may be away for any reason
+            _log.warning("chord_not_ended", group_id=chord.group_id, error=type(error).__name__)
+            async with context.engine.begin() as connection:
+                await run_async(connection, celery_chords.put_off_chord(chord.group_id, delay_s=_AGAIN_S))
+            continue
+        await _end(context, chord.group_id)
+        ended += 1
+    return ended
+
+
+async def _end(context: Context, group_id: str) -> None:
+    await committed(
+        context.engine, lambda connection: run_async(connection, celery_chords.end_chord(group_id))
+    )
+
+
+def _passes(error: Exception) -> bool:
+    return isinstance(error, OSError) or is_unreachable(error)  # TimeoutError is an OSError

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from runware_jobs.core.events import EventType
 from runware_jobs.core.states import Billing, JobState
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+RETRIED_AT_ONCE: Final = 1_000
+"""So many jobs of a batch one transaction locks: moves of theirs, and whoever reads them for a change, wait for it."""
 
 
 async def cancel(connection: AsyncConnection, job_id: UUID, *, tenant: str | None) -> bool:
@@ -83,31 +88,42 @@ async def retry(
     await batches.reopen_batches(connection, batch_ids)
 
 
-async def retry_failed(connection: AsyncConnection, batch_id: UUID) -> tuple[int, int]:
-    """Retry a batch's failed jobs; give how many run again, or lacked nothing, and how many were skipped.
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """What one piece of `retry_failed` did; the next one begins behind `last` (None: there is none)."""
 
-    Skipped are those whose billing is unclear. The caller commits.
+    retried: int = 0
+    skipped: int = 0
+    last: UUID | None = None
+
+
+async def retry_failed(
+    connection: AsyncConnection, batch_id: UUID, *, after: UUID | None = None, limit: int = RETRIED_AT_ONCE
+) -> Retried:
+    """Retry at most `limit` of a batch's failed jobs, in the order of their ids, from behind `after`.
+
+    Gives how many run again, or lacked nothing, and how many were skipped, because their
+    billing is unclear. The caller commits, and goes on until nothing is left. What it has
+    committed runs again: interrupted and begun anew, nothing is retried twice.
     """
-    retried = skipped = 0
-    after: UUID | None = None
-    while page := await batches.failed_jobs_of(connection, batch_id, after=after, limit=500):
-        after = page[-1][0]
-        ready = [job_id for job_id, billing in page if billing != Billing.UNCLEAR]
-        skipped += len(page) - len(ready)
-        await jobs.lock_jobs(connection, ready, tenant=None)
-        adopted = await jobs.readopt_jobs(connection, ready)
-        completed = await jobs.complete_jobs(connection, ready)
-        again = await jobs.requeue_jobs(connection, ready)
-        await announce(
-            connection,
-            [_event(job_id, EventType.JOB_RETRYING, adopted=True) for job_id in adopted]
-            + [event for job_id in completed for event in _run_without_a_task(job_id)]
-            + [_event(job_id, EventType.JOB_RETRYING, adopted=False) for job_id in again],
-        )
-        retried += len(adopted) + len(completed) + len(again)
+    page = await batches.failed_jobs_of(connection, batch_id, after=after, limit=limit)
+    if not page:
+        return Retried()
+    ready = [job_id for job_id, billing in page if billing != Billing.UNCLEAR]
+    await jobs.lock_jobs(connection, ready, tenant=None)
+    adopted = await jobs.readopt_jobs(connection, ready)
+    completed = await jobs.complete_jobs(connection, ready)
+    again = await jobs.requeue_jobs(connection, ready)
+    await announce(
+        connection,
+        [_event(job_id, EventType.JOB_RETRYING, adopted=True) for job_id in adopted]
+        + [event for job_id in completed for event in _run_without_a_task(job_id)]
+        + [_event(job_id, EventType.JOB_RETRYING, adopted=False) for job_id in again],
+    )
+    retried = len(adopted) + len(completed) + len(again)
     if retried:
         await batches.reopen_batches(connection, [batch_id])
-    return retried, skipped
+    return Retried(retried, len(page) - len(ready), page[-1][0])
 
 
 def _run_without_a_task(job_id: UUID) -> list[dict[str, object]]:

@@ -7,6 +7,7 @@ hands over as a `Path` is read here, in its process; a worker opens no path.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +26,7 @@ from runware_jobs.store.inputs import put_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
+    from datetime import datetime
     from uuid import UUID
 
     from runware_jobs.core.inputs import NewInput
@@ -108,6 +110,10 @@ def plan(
     )
 
 
+def _after(instant: datetime | None, seconds: float | None) -> datetime | None:
+    return None if instant is None or seconds is None else instant + timedelta(seconds=seconds)
+
+
 def new_view(asked: Asked, added: Enqueued, batch_id: UUID | None) -> dict[str, Any]:
     """Show a job that was just written, without reading it back."""
     job, options = asked.job, asked.job.options
@@ -138,7 +144,7 @@ def new_view(asked: Asked, added: Enqueued, batch_id: UUID | None) -> dict[str, 
         "webhook_url": options.webhook_url,
         "max_attempts": options.max_attempts,
         "run_at": moment(added.run_at),
-        "deadline_at": None,
+        "deadline_at": moment(_after(added.created_at, options.deadline_s)),
         "eta_at": None,
         "queue_position": None,
         "created_at": moment(added.created_at),

@@ -24,6 +24,7 @@ from runware_jobs.store.inputs import InputKey
 from runware_jobs.store.jobs import fail_waiting_jobs
 from runware_jobs.store.moves import announce
 
+from .questions import answers_anybody
 from .record import committed
 from .words import item_error, send_outcome
 
@@ -46,9 +47,10 @@ _FAILED_AT_ONCE: Final = 500
 # One request: as many as fit well below what proxies cut at; a larger one goes alone.
 _INPUTS_AT_ONCE: Final = 16
 _BYTES_AT_ONCE: Final = 4_000_000
-# In a row, of either kind: an error that may pass is the last from the third on, an upload
+# In a row, each of its kind: an error that may pass is the last from the third on, an upload
 # of which nobody knows what became of it from the fifteenth on, after half an hour and more
-# with the pauses between. A large one that always times out ends, an outage may pass.
+# with the pauses between; but only while the platform answers other questions. A large one
+# that always times out ends, an outage passes.
 _MOST_FAILURES: Final = 3
 _MOST_UNCLEAR: Final = 15
 # After an upload that was not taken, which says nothing of the input.
@@ -194,15 +196,18 @@ async def _upload(context: Context, wanted: Sequence[_Wanted]) -> tuple[int, int
     outcomes = await context.client.submit_many(tasks, send_before=send_before, before_more=context.pace.turn)
     context.doubts.hear(outcomes.values())
     failed = 0
+    read = {task: send_outcome(outcomes[str(task)]) for task in begun}
+    # While nobody is answered, an unclear upload says nothing of the input.
+    is_up = all(one.sent is not Sent.UNCLEAR for one in read.values()) or await answers_anybody(context)
     for task, (one, number) in begun.items():
-        failed += await _record(context, one, number, send_outcome(outcomes[str(task)]))
+        failed += await _record(context, one, number, read[task], is_up=is_up)
     _log.info(
         "inputs_uploaded", inputs=len(begun), bytes=sum(one.stored.size_bytes for one, _ in begun.values())
     )
     return len(begun), failed
 
 
-async def _record(context: Context, one: _Wanted, number: int, outcome: SendOutcome) -> int:
+async def _record(context: Context, one: _Wanted, number: int, outcome: SendOutcome, *, is_up: bool) -> int:
     """Write down what became of one upload; give how many jobs failed by it."""
     account_id = context.owner.account_id
     media_uuid, error = _read(outcome)
@@ -217,10 +222,13 @@ async def _record(context: Context, one: _Wanted, number: int, outcome: SendOutc
         return 0
 
     is_unclear = outcome.sent is Sent.UNCLEAR
-    failed = is_unclear or error is not None
+    # Our earlier send has arrived, and its answer is lost: one more end that nobody knows.
+    is_unanswered = is_unclear or outcome.sent is Sent.CONFLICT
+    # While nobody is answered, an unclear upload says nothing of the input: it does not count.
+    failed = error is not None or (is_unclear and is_up)
     delay_s = _AGAIN_S if outcome.retry_after_s is None else outcome.retry_after_s
-    if failed:
-        tries = one.stored.failures + 1
+    if failed or is_unclear:
+        tries = abs(one.stored.failures) + 1
         delay_s = retry_delay(tries, retry_after_s=outcome.retry_after_s, random=context.random())
 
     async def put_off(connection: AsyncConnection) -> int:
@@ -231,17 +239,20 @@ async def _record(context: Context, one: _Wanted, number: int, outcome: SendOutc
             number=number,
             delay_s=delay_s,
             failed=failed,
+            unanswered=is_unanswered,
             ended=error is not None,
         )
 
     failures = await committed(context.engine, put_off)
     if is_unclear:
         _log.warning("input_unclear", tenant=one.key.tenant, bytes=one.stored.size_bytes, failures=failures)
-        return await _fail_all(context, one.key, _UNANSWERED) if failures >= _MOST_UNCLEAR else 0
+        if not failed or failures < _MOST_UNCLEAR:
+            return 0
+        return await _fail_all(context, one.key, _UNANSWERED)
     if error is None:
         return 0
     _log.warning("input_refused", tenant=one.key.tenant, error_code=error.code, failures=failures)
-    if error.code in RETRIED_CODES and failures < _MOST_FAILURES:
+    if error.code in RETRIED_CODES and failures < (_MOST_UNCLEAR if is_unanswered else _MOST_FAILURES):
         return 0
     return await _fail_all(context, one.key, error)
 

@@ -1,8 +1,8 @@
 """Poll: ask about many tasks in one request, record only what is new.
 
 A group's answers are recorded in one transaction. Tasks that the platform does not
-know, or refuses to be asked about, go to `settle`; a question that failed says nothing
-and is asked again.
+know, or refuses to be asked about, go to `settle`, and so do those of which alone it
+answers nothing; a question that failed like all others says nothing and is asked again.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 from runware_jobs.client import Missing, NoAnswer, Polled
 from runware_jobs.core.answers import progress_of
 from runware_jobs.core.decisions import after_answer
-from runware_jobs.core.states import AttemptState
+from runware_jobs.core.settling import next_doubt_s
+from runware_jobs.core.states import FINAL, AttemptState
 from runware_jobs.store.progress import write_progress
 
-from .announce import announce_progress
+from .questions import ask
 from .record import committed, ended, record
 from .settle import give_up, settle
 from .words import item_error, poll_answer, refuses_question
@@ -32,30 +33,31 @@ if TYPE_CHECKING:
     from runware_jobs.core.moves import LiveAttempt, Move
 
     from .context import Context
+    from .questions import Asked
     from .watch import Watch
 
 
 async def poll(context: Context, watches: Sequence[Watch]) -> list[Watch]:
     """Ask about these attempts; give those to follow further, each with its next due time.
 
-    They go out in the one request that the caller has a turn for.
+    They go out in the one request that the caller has a turn for; where that is spoilt by one of them, in more.
     """
     if not watches:
         return []
     by_task = {str(watch.task_uuid): watch for watch in watches}
-    outcomes = await context.client.poll_many(list(by_task), before_more=context.pace.turn)
-    context.doubts.hear(outcomes.values())
+    asked = await ask(context, list(by_task))
     news: dict[UUID, Answer] = {}
     progress: dict[UUID, int] = {}
     unseen_s = {watch.task_uuid: watch.look() for watch in watches}
     unknown: list[Watch] = []
     known: list[Watch] = []
-    for task, outcome in outcomes.items():
+    for task, outcome in asked.outcomes.items():
         watch = by_task[task]
         match outcome:
             case Polled():
                 is_back = watch.doubtful_since is not None
                 watch.missing_since = watch.refused_since = None
+                watch.is_alone = False
                 answer = poll_answer(outcome)
                 if answer is not None and (
                     watch.is_news(answer.items, len(answer.errors)) or watch.is_unclear or is_back
@@ -66,18 +68,41 @@ async def poll(context: Context, watches: Sequence[Watch]) -> list[Watch]:
                 known.append(watch)
                 watch.put_off(context, together=len(watches))
             case Missing():
-                watch.missing_since, watch.refused_since = watch.missing_since or time.monotonic(), None
+                watch.missing_since, watch.refused_since = watch.doubtful_since or time.monotonic(), None
+                watch.is_alone = False
+                watch.not_silent_at = time.monotonic()
                 watch.put_off(context, together=len(watches))
                 unknown.append(watch)
-            case NoAnswer(retry_after_s=retry_after_s):
-                watch.put_off(context, together=len(watches), at_least_s=retry_after_s or 0.0)
-                if refuses_question(outcome):
-                    watch.missing_since, watch.refused_since = None, watch.refused_since or time.monotonic()
+            case NoAnswer():
+                if _is_in_doubt(watch, outcome, asked):
                     unknown.append(watch)
+                pause_s = max(outcome.retry_after_s or 0.0, _pause_s(context, watch))
+                watch.put_off(context, together=len(watches), at_least_s=pause_s)
     await _write_progress(context, progress)
     gone = await _record(context, news, by_task, unseen_s) | await settle(context, unknown)
     gone |= await give_up(context, [watch for watch in known if watch.task_uuid not in gone])
     return [watch for watch in watches if watch.task_uuid not in gone]
+
+
+def _is_in_doubt(watch: Watch, outcome: NoAnswer, asked: Asked) -> bool:
+    """Note that a question had no answer; tell whether that is about the task rather than about any question."""
+    task = str(watch.task_uuid)
+    watch.is_alone = watch.is_alone or task in asked.alone
+    if refuses_question(outcome) or task in asked.silent:
+        watch.missing_since, watch.refused_since = None, watch.doubtful_since or time.monotonic()
+        return True
+    if asked.is_up is False:
+        # Nobody is answered: for how long this one was silent among others counts anew.
+        watch.not_silent_at = time.monotonic()
+    return False
+
+
+def _pause_s(context: Context, watch: Watch) -> float:
+    """Say how long a task waits that takes a whole request for itself and is not answered: ever longer."""
+    if not watch.is_alone or watch.refused_since is None:
+        return 0.0
+    silent_s = time.monotonic() - watch.refused_since
+    return next_doubt_s(silent_s, minimum_s=context.tempo.poll_min_interval_s)
 
 
 async def _write_progress(context: Context, told: Mapping[UUID, int]) -> None:
@@ -89,9 +114,8 @@ async def _write_progress(context: Context, told: Mapping[UUID, int]) -> None:
         return await write_progress(connection, context.owner, told)
 
     written = await committed(context.engine, once, at_once=True)
-    if "on_progress" in context.signals:
-        for job_id, progress in written.items():
-            await announce_progress(context, job_id, progress)
+    for job_id, progress in written.items():
+        context.progress.add(job_id, progress)
 
 
 async def _record(
@@ -117,7 +141,10 @@ async def _record(
     for task, move in moves.items():
         if move.attempt_to is AttemptState.ACCEPTED:
             by_task[str(task)].state = AttemptState.ACCEPTED
-        has_news = move.live.carries_job and move.progress not in {None, move.live.progress}
-        if "on_progress" in context.signals and has_news:
-            await announce_progress(context, move.live.job_id, move.progress or 0)
+        if not move.live.carries_job:
+            continue
+        if move.job_to in FINAL:
+            context.progress.stop(move.live.job_id, move.live.job_run)
+        elif move.progress not in {None, move.live.progress}:
+            context.progress.add(move.live.job_id, move.progress or 0)
     return ended(moves, list(news))

@@ -10,6 +10,7 @@ begins anew with what is still open: all that it keeps is in the database.
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +19,7 @@ import structlog
 from runware_jobs.client import Missing, Polled
 from runware_jobs.errors import NotPossible
 from runware_jobs.store import pauses, processes, recovery
+from runware_jobs.store.jobs import read_sent
 
 from .ask_archive import ask_archive_about
 from .holding import held_lease
@@ -38,8 +40,11 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger()
 PAUSED_FOR: Final = "recover: asking what was sent since the copy"
+PATIENCE_S: Final = 300.0
+"""Longer than a platform takes to be started again; whoever waits for it sits before a terminal."""
 _PAGE: Final = 100
 _AGAIN_S: Final = 0.5
+_REFUSED_S: Final = 60.0
 
 
 @dataclass(slots=True)
@@ -49,7 +54,8 @@ class Recovered:
     Of `to_ask` queued jobs `asked` were asked about: `found` had been sent, `held` may
     have been and wait for a person. `open_at_copy` attempts were under way in the copy,
     `unanswered` is what could not be asked yet. `is_resumed`: claims go on; False while
-    it works, and where somebody else had paused the account.
+    it works, where somebody else had paused the account, and where it gave up:
+    `unanswered_jobs` are then those that nobody could be asked about.
     """
 
     to_ask: int = 0
@@ -59,6 +65,7 @@ class Recovered:
     open_at_copy: int = 0
     unanswered: int = 0
     is_resumed: bool = False
+    unanswered_jobs: tuple[UUID, ...] = ()
 
 
 @dataclass(slots=True)
@@ -66,18 +73,32 @@ class _Work:
     since: datetime
     begun_at: datetime
     holds_unknown: bool
+    patience_s: float
     told: Callable[[Recovered], None]
     seen: Recovered = field(default_factory=Recovered)
     asked: set[UUID] = field(default_factory=set)
     watches: list[Watch] = field(default_factory=list)
+    heard_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def is_in_vain(self) -> bool:
+        """True when nothing has been answered for longer than there is patience for."""
+        return time.monotonic() - self.heard_at > self.patience_s
 
 
 async def recover(
-    context: Context, *, since: datetime, sends_unknown: bool, told: Callable[[Recovered], None]
+    context: Context,
+    *,
+    since: datetime,
+    sends_unknown: bool,
+    told: Callable[[Recovered], None],
+    patience_s: float = PATIENCE_S,
 ) -> Recovered:
     """Settle what could have been sent since `since`, the time of the copy; then let claims go on.
 
-    The account stays paused where a person had paused it, and when this is interrupted.
+    The account stays paused where a person had paused it, and when this is interrupted; and
+    where nothing more was answered for `patience_s` seconds, because a claim could then
+    send what is with the platform: what was found by then is kept, and another run goes on.
     A job that neither the platform nor its archive knows stays queued and goes out under
     the task UUID that it would have had. When the copy is older than they are relied on
     (RECONCILE_MAX_AGE_S) it is held as unclear instead, unless `sends_unknown`.
@@ -98,8 +119,10 @@ async def recover(
                 f" LEASE_S ({context.tempo.lease_s:g} seconds), and run this again. The account is paused."
             )
         is_too_old = (begun_at - since).total_seconds() > context.tempo.reconcile_max_age_s
-        work = _Work(since, begun_at, is_too_old and not sends_unknown, told)
-        await _settle_everything(context, work)
+        work = _Work(since, begun_at, is_too_old and not sends_unknown, patience_s, told)
+        if not await _settle_everything(context, work):
+            work.seen.unanswered_jobs = await _name_unanswered(context, work)
+            return work.seen
         async with context.engine.begin() as connection:
             work.seen.is_resumed = await recovery.is_paused_for(
                 connection, context.owner.account_id, reason=PAUSED_FOR
@@ -108,7 +131,8 @@ async def recover(
     return work.seen
 
 
-async def _settle_everything(context: Context, work: _Work) -> None:
+async def _settle_everything(context: Context, work: _Work) -> bool:
+    """Ask until nothing is open; False: what is left gets no answer."""
     while adopted := await adopt(context):
         work.watches += adopted
     work.seen.open_at_copy = len(work.watches)
@@ -124,7 +148,9 @@ async def _settle_everything(context: Context, work: _Work) -> None:
         work.told(work.seen)
         # What ended meanwhile may have put its job back into the queue: looked at once more.
         if not asked and not work.seen.unanswered:
-            return
+            return True
+        if work.is_in_vain:
+            return False
         await asyncio.sleep(_AGAIN_S if work.seen.unanswered else 0)
 
 
@@ -146,6 +172,8 @@ async def _ask_the_queue(context: Context, work: _Work) -> tuple[int, int]:
             return answered, unanswered
         after = page[-1].job_id
         new = [one for one in page if one.task_uuid not in work.asked]
+        if unanswered and work.is_in_vain:
+            return answered, unanswered + len(new)
         if new:
             silent = await _ask_about(context, work, new)
             answered += len(new) - silent
@@ -176,6 +204,8 @@ async def _ask_about(context: Context, work: _Work, candidates: Sequence[Candida
         done |= {one.task_uuid for one in attached}
         _log.info("attempts_attached", attempts=len(attached))
     work.asked |= done
+    if done:
+        work.heard_at = time.monotonic()
     work.seen.asked += len(done)
     work.seen.found += sum(1 for one in sent if one.task_uuid in done)
     work.seen.held += sum(1 for one in unknown if one.task_uuid in done) if work.holds_unknown else 0
@@ -190,6 +220,7 @@ async def _follow(context: Context, work: _Work) -> int:
     little of to decide (then a worker goes on).
     """
     left: list[Watch] = []
+    before = len(work.watches)
     for start in range(0, len(work.watches), _PAGE):
         group = work.watches[start : start + _PAGE]
         for watch in group:
@@ -200,12 +231,35 @@ async def _follow(context: Context, work: _Work) -> int:
     missing = [watch for watch in doubtful if watch.doubtful_since is not None]
     archived = await ask_archive_about(context, [watch.task_uuid for watch in missing])
     work.watches = [watch for watch in doubtful if not _is_settled(watch, archived.get(watch.task_uuid))]
+    if len(work.watches) < before:
+        work.heard_at = time.monotonic()
     return len(work.watches)
+
+
+async def _name_unanswered(context: Context, work: _Work) -> tuple[UUID, ...]:
+    """Name the jobs, in their order, that are still open."""
+    after: UUID | None = None
+    async with context.engine.connect() as connection:
+        attached = await read_sent(connection, [watch.task_uuid for watch in work.watches])
+        jobs = {one.job_id for one in attached}
+        while page := await recovery.read_candidates(
+            connection,
+            context.owner.account_id,
+            secret=context.secret,
+            created_before=work.begun_at,
+            after=after,
+            limit=_PAGE,
+        ):
+            after = page[-1].job_id
+            jobs |= {one.job_id for one in page if one.task_uuid not in work.asked}
+    return tuple(sorted(jobs))
 
 
 def _is_settled(watch: Watch, archived: Answer | None) -> bool:
     if archived is None:
         return False
+    if watch.refused_since is not None and time.monotonic() - watch.refused_since < _REFUSED_S:
+        return False  # a question that met an error once is no answer: asked again
     # What the archive knows is recorded when the settlement comes to it, and may be an end
     # after which another attempt was sent. Left to a worker before that, this one would be
     # ended later, and the next sent again without a question.

@@ -13,6 +13,8 @@ import time
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
+import structlog
+
 from runware_jobs.core.decisions import SendOutcome, Sent, after_loss, after_send
 from runware_jobs.core.moves import Move
 from runware_jobs.core.settling import after_doubt, next_doubt_s, stuck_after_s
@@ -22,7 +24,7 @@ from runware_jobs.store.jobs import read_sent
 
 from .ask_archive import ask_archive_about
 from .record import ended, record
-from .tasks import make_tasks
+from .tasks import Made, make_tasks
 from .window import SendWindow
 from .words import item_error, send_outcome
 
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from .context import Context
     from .watch import Watch
 
+_log = structlog.get_logger()
 # Archive questions of one round: they have no grouped form, and the polls of those that
 # came along wait for the round.
 _AT_ONCE: Final = 32
@@ -75,7 +78,10 @@ async def settle(context: Context, watches: Sequence[Watch]) -> set[UUID]:
             late_s=_late_s(context, doubtful[task]),
             classify=item_error,
             random=context.random(),
-            was_refused=doubtful[task].refused_since is not None,
+            was_refused=(refused_since := doubtful[task].refused_since) is not None,
+            refused_here_s=0.0
+            if refused_since is None
+            else now - max(refused_since, doubtful[task].not_silent_at),
             cost_per=context.cost_per,
         )
         if move.resent:
@@ -163,10 +169,18 @@ def _remember(watches: Mapping[UUID, Watch], moves: Mapping[UUID, Move]) -> None
 
 
 async def _resend(context: Context, watches: Mapping[UUID, Watch], window: SendWindow) -> set[UUID]:
-    """Send once more under the same UUIDs; the mark that says so is committed already."""
-    async with context.engine.connect() as connection:
-        sent = await read_sent(connection, watches)
-    made = await make_tasks(context, sent, is_resend=True)
+    """Send once more under the same UUIDs; the mark that says so is committed already.
+
+    What fails before anything could leave takes the mark back; only a process that dies
+    in between leaves it there, and then nobody knows whether it was sent.
+    """
+    try:
+        async with context.engine.connect() as connection:
+            sent = await read_sent(connection, watches)
+        made = await make_tasks(context, sent, is_resend=True)
+    except Exception as error:  # noqa: BLE001  whatever it was, nothing has left
+        _log.warning("resend_not_made", error=type(error).__name__, detail=str(error)[:200])
+        made = Made()
     outcomes = await context.client.submit_many(
         made.tasks, send_before=window.send_before(), before_more=context.pace.turn
     )

@@ -49,6 +49,8 @@ class Watch:
     progress_at: float = 0.0
     missing_since: float | None = None
     refused_since: float | None = None  # the question about it, while others are answered
+    is_alone: bool = False  # to be asked about in a request of its own, since it spoils others'
+    not_silent_at: float = 0.0  # when it was answered last, or nobody was: no silence of its own until then
     doubt_at: float = 0.0  # when `settle` may go on with it
     looked_at: float | None = None
 
@@ -120,8 +122,9 @@ class Watch:
         return max(context.tempo.poll_min_interval_s, MAX_POLL_S[self.lane])
 
     def _plan(self, look: Look, now: float, *, at_least_s: float) -> None:
-        self.ripe_at = now + max(look.ripe_s, at_least_s)
         self.due_at = now + max(look.due_s, at_least_s)
+        # Alone it waits for no company.
+        self.ripe_at = self.due_at if self.is_alone else now + max(look.ripe_s, at_least_s)
 
 
 def watch_sent(

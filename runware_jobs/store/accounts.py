@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, text
 
+from .columns import SPENT_TODAY
 from .tables import SCHEMA
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ SELECT account.id, base_url, organisation, is_current, account.state, pause_reas
     CASE account.state WHEN 'paused' THEN paused_at END AS paused_at,
     CASE account.state WHEN 'paused' THEN probe_at END AS probe_at, in_flight,
     max_in_flight, max_requests_per_s, daily_limit_usd, held_usd,
-    CASE WHEN spend_day = CURRENT_DATE THEN spent_usd ELSE 0 END AS spent_today_usd,
+    {SPENT_TODAY} AS spent_today_usd,
     (SELECT count(*) FROM {SCHEMA}.job WHERE job.account_id = account.id AND job.state = 'queued') AS queued,
     (SELECT count(*) FROM {SCHEMA}.attempt
      WHERE attempt.account_id = account.id AND attempt.state = 'unclear') AS unclear

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import text
 
+from runware_jobs.core.answers import MOST_USD
 from runware_jobs.core.identity import task_uuid
 from runware_jobs.core.limits import PROBE_PATIENCE_S, FlowState
 from runware_jobs.core.money import Purse, Purses, Request, admit
 from runware_jobs.core.states import AttemptState, JobState, Kind, Lane
 
+from .columns import SPENT_TODAY
 from .plans import as_json
 from .rates import TOKENS, pay
 from .tables import SCHEMA
@@ -252,7 +254,7 @@ async def _pause_exhausted(connection: AsyncConnection, account_id: int, verdict
 
 _ACCOUNT: Final = f"""
 SELECT state, in_flight, max_in_flight, max_requests_per_s, daily_limit_usd, held_usd,
-    CASE WHEN spend_day >= CAST(clock_timestamp() AS date) THEN spent_usd ELSE 0 END AS spent_today_usd,
+    {SPENT_TODAY} AS spent_today_usd,
     {TOKENS} AS tokens,
     EXISTS (SELECT FROM {SCHEMA}.process WHERE id = :owner_id AND epoch = :epoch AND stopped_at IS NULL)
         AS has_lease
@@ -284,12 +286,17 @@ FROM {SCHEMA}.attempt JOIN {SCHEMA}.job ON job.id = attempt.job_id
 WHERE attempt.state NOT IN ('{AttemptState.PREPARED}', '{AttemptState.ENDED}') AND attempt.hold_usd IS NULL
 """
 
+# Buckets in one order, as `store.buckets` locks them: it follows batches that have ended
+# without the account's lock. The rows of batches and tenants are locked by `_PURSES`.
 _PAUSE_BATCHES: Final = f"""
 WITH paused AS (
     UPDATE {SCHEMA}.batch SET state = 'paused', pause_reason = 'budget'
     WHERE id = ANY (CAST(:ids AS uuid[])) AND state = 'open')
 UPDATE {SCHEMA}.bucket SET state = 'paused', pause_reason = 'budget', paused_at = now()
-WHERE batch_id = ANY (CAST(:ids AS uuid[])) AND account_id = :account_id AND state = 'open'
+FROM (SELECT id FROM {SCHEMA}.bucket
+      WHERE batch_id = ANY (CAST(:ids AS uuid[])) AND account_id = :account_id AND state = 'open'
+      ORDER BY id FOR NO KEY UPDATE) AS spent
+WHERE bucket.id = spent.id
 """
 
 _PAUSE_TENANTS: Final = f"""
@@ -297,7 +304,10 @@ WITH paused AS (
     UPDATE {SCHEMA}.tenant SET state = 'paused', pause_reason = 'budget'
     WHERE name = ANY (CAST(:ids AS text[])) AND state = 'open')
 UPDATE {SCHEMA}.bucket SET state = 'paused', pause_reason = 'budget', paused_at = now()
-WHERE tenant = ANY (CAST(:ids AS text[])) AND account_id = :account_id AND state = 'open'
+FROM (SELECT id FROM {SCHEMA}.bucket
+      WHERE tenant = ANY (CAST(:ids AS text[])) AND account_id = :account_id AND state = 'open'
+      ORDER BY id FOR NO KEY UPDATE) AS spent
+WHERE bucket.id = spent.id
 """
 
 _TAKE: Final = f"""
@@ -324,7 +334,7 @@ moved AS (
 ),
 account AS (
     UPDATE {SCHEMA}.account SET in_flight = in_flight + (SELECT count(*) FROM taken),
-        held_usd = held_usd + COALESCE((SELECT sum(hold_usd) FROM taken), 0)
+        held_usd = LEAST({MOST_USD}, held_usd + COALESCE((SELECT sum(hold_usd) FROM taken), 0))
     WHERE id = :account_id
 ),
 bucket AS (
@@ -333,13 +343,13 @@ bucket AS (
     WHERE bucket.id = served.bucket_id
 ),
 batch AS (
-    UPDATE {SCHEMA}.batch SET held_usd = held_usd + held.usd
+    UPDATE {SCHEMA}.batch SET held_usd = LEAST({MOST_USD}, held_usd + held.usd)
     FROM (SELECT batch_id, COALESCE(sum(taken.hold_usd), 0) AS usd FROM item JOIN taken USING (task_uuid)
           WHERE batch_id IS NOT NULL GROUP BY batch_id) AS held
     WHERE batch.id = held.batch_id AND held.usd > 0
 ),
 tenant AS (
-    UPDATE {SCHEMA}.tenant SET held_usd = held_usd + held.usd
+    UPDATE {SCHEMA}.tenant SET held_usd = LEAST({MOST_USD}, held_usd + held.usd)
     FROM (SELECT tenant, COALESCE(sum(taken.hold_usd), 0) AS usd FROM item JOIN taken USING (task_uuid)
           GROUP BY tenant) AS held
     WHERE tenant.name = held.tenant AND held.usd > 0

@@ -37,6 +37,11 @@ metadata = MetaData(
 )
 
 
+SPENT_TODAY: Final = "CASE WHEN spend_day >= CAST(clock_timestamp() AS date) THEN spent_usd ELSE 0 END"
+"""What an account has spent on the day that it is now. A day ahead of the reader's counts, too: whoever wrote it
+has seen midnight pass, and the brake must not forget it."""
+
+
 def when(name: str, *, nullable: bool = True) -> Column[object]:
     """Make a time column; one that may not be null defaults to now()."""
     default = None if nullable else text("now()")

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import text
 
+from runware_jobs.core.answers import MOST_USD
 from runware_jobs.core.limits import Flow, FlowState, Heard, feed_back, hear, is_ordinary
 from runware_jobs.core.states import AttemptEnd, AttemptState, Lane
 
-from .columns import SCHEMA
+from .columns import SCHEMA, SPENT_TODAY
 from .plans import as_json
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ freed AS (
 account AS (
     UPDATE {SCHEMA}.account SET in_flight = GREATEST(0, in_flight - total.places),
         held_usd = GREATEST(0, held_usd - total.held),
-        spent_usd = GREATEST(0, CASE WHEN spend_day >= {_TODAY} THEN spent_usd ELSE 0 END + total.spent),
+        spent_usd = LEAST({MOST_USD}, GREATEST(0, {SPENT_TODAY} + total.spent)),
         spend_day = GREATEST(spend_day, {_TODAY})
     FROM (SELECT account_id, sum(place) AS places, sum(held) AS held,
               -- What a correction gives back of another day was never counted in this one.
@@ -144,14 +145,14 @@ bucket AS (
 ),
 batch AS (
     UPDATE {SCHEMA}.batch SET held_usd = GREATEST(0, held_usd - total.held),
-        spent_usd = GREATEST(0, spent_usd + total.spent)
+        spent_usd = LEAST({MOST_USD}, GREATEST(0, spent_usd + total.spent))
     FROM (SELECT batch_id, sum(held) AS held, sum(spent) AS spent FROM freed
           WHERE batch_id IS NOT NULL GROUP BY batch_id) AS total
     WHERE batch.id = total.batch_id AND (total.held <> 0 OR total.spent <> 0)
 ),
 tenant AS (
     UPDATE {SCHEMA}.tenant SET held_usd = GREATEST(0, held_usd - total.held),
-        spent_usd = GREATEST(0, spent_usd + total.spent)
+        spent_usd = LEAST({MOST_USD}, GREATEST(0, spent_usd + total.spent))
     FROM (SELECT tenant, sum(held) AS held, sum(spent) AS spent FROM freed GROUP BY tenant) AS total
     WHERE tenant.name = total.tenant AND (total.held <> 0 OR total.spent <> 0)
 ),

@@ -58,7 +58,7 @@ _OPTIONS: Final[dict[str, Any]] = {
 _ASKED_AFTER_S: Final = 1.0
 
 # A server that has gone without a word is noticed in half a minute, not in two hours.
-_KEEPALIVES: Final = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4}
+KEEPALIVES: Final = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4}
 
 
 def open_engine(
@@ -83,7 +83,7 @@ def open_engine(
         max_overflow=0,
         # A worker tries again by itself (`_ask_the_rested`); a producer's caller should not have to.
         pool_pre_ping=longest_transaction_pause_s is None,
-        connect_args={"connect_timeout": 10, "application_name": name, **_KEEPALIVES},
+        connect_args={"connect_timeout": 10, "application_name": name, **KEEPALIVES},
         **_OPTIONS,
     )
     if longest_transaction_pause_s is not None:
@@ -104,6 +104,18 @@ def open_engine(
 
 def _open_sync(database_url: str) -> Engine:
     return create_engine(sync_url(database_url), connect_args={"connect_timeout": 10}, **_OPTIONS)
+
+
+def open_sync_engine(database_url: str, *, name: str) -> Engine:
+    """Open an engine for threads of a sync program: one connection rests, more are opened when they are needed."""
+    return create_engine(
+        sync_url(database_url),
+        pool_size=1,
+        max_overflow=15,
+        pool_pre_ping=True,
+        connect_args={"connect_timeout": 10, "application_name": name, **KEEPALIVES},
+        **_OPTIONS,
+    )
 
 
 def _ask_the_rested(engine: Engine) -> None:

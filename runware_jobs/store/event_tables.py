@@ -7,6 +7,8 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Computed,
+    Double,
     ForeignKey,
     Identity,
     Index,
@@ -37,6 +39,8 @@ event = Table(
     Column("data", JSONB, nullable=False, server_default=text("'{}'")),
     PrimaryKeyConstraint("id", "created_at"),
     Index("event_job_idx", "job_id", "seq"),  # a job's events in order
+    # Events of a time, to be told again. Written in the order of time, so that it costs next to nothing.
+    Index("event_created_idx", "created_at", postgresql_using="brin"),
     comment="What happened, written in the transaction of the move. Partitioned by month.",
     postgresql_partition_by="RANGE (created_at)",
 )
@@ -55,11 +59,41 @@ outbox = Table(
     # A claim pushes it ahead: a deliverer that dies leaves the row to the next one.
     when("due_at", nullable=False),
     Column("is_dead", Boolean, nullable=False, server_default=text("false")),
+    # Of a link that consists of several messages: those that have left.
+    Column("sent", ARRAY(Text)),
+    # Of a webhook. The claim that holds the row: a mark of any other changes nothing.
+    Column("holder", Uuid),
+    # Of a webhook: one host of one endpoint, whose rows take turns with those of the others.
+    Column(
+        "receiver",
+        BigInteger,
+        Computed(
+            "uuid_hash_extended(endpoint_id,"
+            " hashtextextended(lower(\"substring\"(url, '^[^:]*://[^/?#]*'::text)), (0)::bigint))",
+            persisted=True,
+        ),
+    ),
     one_of("sink", ("webhook", "link", "signal", "archive")),
     CheckConstraint("sink <> 'webhook' OR endpoint_id IS NOT NULL", name="webhook_is_signed"),
     Index("outbox_due_idx", "sink", "due_at", postgresql_where=text("NOT is_dead")),  # what is due for a sink
     Index("outbox_job_idx", "job_id", "sink", "id"),  # is something earlier of this job still to leave?
+    # Which receivers is anything for, and what is due for one of them?
+    Index(
+        "outbox_receiver_idx",
+        "receiver",
+        "due_at",
+        postgresql_where=text("sink = 'webhook' AND NOT is_dead"),
+    ),
     comment="What has to leave because of an event, one row per sink; deleted when done.",
+)
+
+receiver = Table(
+    "receiver",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),  # `outbox.receiver`
+    Column("rest_s", Double, nullable=False),
+    Column("rests_until", TIMESTAMP(timezone=True), nullable=False),
+    comment="A receiver of webhooks that failed several times in a row, until it answers again.",
 )
 
 endpoint = Table(
@@ -106,5 +140,6 @@ delivery = Table(
     one_of("state", ("delivered", "failed", "dead")),
     Index("delivery_tenant_idx", "tenant", "created_at"),  # the delivery log
     Index("delivery_endpoint_idx", "endpoint_id", "created_at"),
+    Index("delivery_event_idx", "event_id"),  # what became of an event: was it taken, and of a job's events
     comment="One try to deliver a webhook: when, how long, what was answered.",
 )

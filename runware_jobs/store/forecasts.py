@@ -10,6 +10,7 @@ from sqlalchemy import text
 from runware_jobs.core.forecast import Learned, Sort
 from runware_jobs.core.states import Lane
 
+from .columns import SPENT_TODAY
 from .plans import as_json
 from .tables import SCHEMA
 
@@ -81,7 +82,7 @@ LEFT JOIN {SCHEMA}.estimate AS usual ON usual.model = wanted.model AND usual.siz
 # Whose a producer's jobs would be, as store.accounts.PRODUCERS_ACCOUNT says it; nothing is made here.
 _ACCOUNT: Final = f"""
 SELECT id, max_in_flight, max_requests_per_s, lane_limits,
-    daily_limit_usd - held_usd - CASE WHEN spend_day = CURRENT_DATE THEN spent_usd ELSE 0 END AS left_today_usd,
+    daily_limit_usd - held_usd - {SPENT_TODAY} AS left_today_usd,
     (SELECT count(*) FROM {SCHEMA}.job WHERE job.account_id = account.id AND job.state = 'queued') AS queued
 FROM {SCHEMA}.account
 WHERE is_current AND organisation IS NOT NULL

@@ -29,9 +29,11 @@ async def take_hints(connection: AsyncConnection, owner: Owner) -> list[UUID]:
     return list(rows.scalars())
 
 
+# In words that no partial index knows: while few tasks are under way the planner would
+# rather look through all of those than for this one, and go on so when they are many.
 _LEAVE: Final = f"""
 UPDATE {SCHEMA}.attempt SET hinted_at = now()
-WHERE task_uuid = :task_uuid AND hinted_at IS NULL AND state <> '{AttemptState.ENDED}'
+WHERE task_uuid = :task_uuid AND hinted_at IS NULL AND COALESCE(state, '') <> '{AttemptState.ENDED}'
 """
 
 # A task that is still being sent keeps its mark until it is followed. Whoever is being

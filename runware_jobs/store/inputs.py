@@ -51,7 +51,8 @@ class StoredInput:
     """What is known of an input. `media_uuid` None: not with the platform, or not relied on any more.
 
     `is_on_its_way`: somebody uploads it, or waits before uploading it again. `was_tried`:
-    an upload of it has begun and has not come through. `failures`: so many in a row.
+    an upload of it has begun and has not come through. `failures`: so many in a row
+    of one kind, above 0 ended by the platform, below 0 with an end that nobody knows.
     """
 
     media_type: str
@@ -202,17 +203,25 @@ async def put_off_upload(
     number: int,
     delay_s: float,
     failed: bool,
+    unanswered: bool,
     ended: bool,
 ) -> int:
-    """Give an input back for an upload in `delay_s` seconds; give how often in a row it has failed.
+    """Give an input back for an upload in `delay_s` seconds; give how often in a row it has failed like this.
 
-    `failed`: count this one. `ended`: the platform has ended this upload, so that the
-    next one has a number of its own; otherwise the same upload is sent again. 0 is given,
-    and nothing changes, when another upload has taken its place or has come through.
+    `failed`: count this one; one kind of failure says nothing of the other. `ended`: the
+    platform has ended this upload, so that the next one has a number of its own; otherwise
+    the same upload is sent again. 0 is given, and nothing changes, when another upload has
+    taken its place or has come through.
     """
-    values = {**_named(account_id, key, number), "delay_s": delay_s, "failed": failed, "ended": ended}
+    values = {
+        **_named(account_id, key, number),
+        "delay_s": delay_s,
+        "failed": failed,
+        "unanswered": unanswered,
+        "ended": ended,
+    }
     row = await connection.execute(text(_PUT_OFF), values)
-    return int(row.scalar_one_or_none() or 0)
+    return abs(int(row.scalar_one_or_none() or 0))
 
 
 async def give_up_input(connection: AsyncConnection, account_id: int, key: InputKey) -> None:
@@ -358,7 +367,8 @@ WHERE {_KEY} AND uploads = :number AND media_uuid IS NULL
 _PUT_OFF: Final = f"""
 UPDATE {SCHEMA}.input SET expires_at = clock_timestamp() + make_interval(secs => :delay_s),
     uploads = uploads + CASE WHEN CAST(:ended AS boolean) THEN 1 ELSE 0 END,
-    failures = failures + CASE WHEN CAST(:failed AS boolean) THEN 1 ELSE 0 END
+    failures = CASE WHEN NOT CAST(:failed AS boolean) THEN failures
+        WHEN CAST(:unanswered AS boolean) THEN LEAST(failures, 0) - 1 ELSE GREATEST(failures, 0) + 1 END
 WHERE {_KEY} AND uploads = :number AND media_uuid IS NULL RETURNING failures
 """
 

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import text
 
+from runware_jobs.core.answers import MOST_USD
 from runware_jobs.core.events import DEFAULT_WEBHOOK_EVENTS, FINAL_EVENTS, EventType
 from runware_jobs.core.moves import LiveAttempt, Move
 from runware_jobs.core.states import AttemptEnd, AttemptState, Billing, Inputs, JobState, Lane, OnPartial
 
 from .counters import release
 from .estimates import LEARN
+from .news import note
 from .plans import as_json
 from .tables import SCHEMA
 
@@ -113,6 +115,7 @@ async def carry_out(connection: AsyncConnection, moves: Sequence[Move]) -> bool:
     moves = [move for move in moves if not move.changes_nothing]
     if not moves:
         return False
+    note(connection, (move.live.job_id for move in moves))
     rows = as_json([_row(move) for move in moves])
     await connection.execute(text(_ATTEMPTS), {"moves": rows})
     results = [row for move in moves for row in _result_rows(move)]
@@ -134,6 +137,7 @@ async def announce(connection: AsyncConnection, events: Sequence[dict[str, Any]]
     """
     if not events:
         return False
+    note(connection, (event["job_id"] for event in events))
     told = await connection.execute(
         text(_EVENTS),
         {
@@ -288,7 +292,7 @@ UPDATE {SCHEMA}.job SET
             THEN CASE job.billing WHEN '{Billing.DETACHED}' THEN '{Billing.BILLED}' ELSE job.billing END
         ELSE COALESCE(move.billing, job.billing) END,
     cost_usd = CASE WHEN move.cost_added_usd IS NULL THEN job.cost_usd
-        ELSE COALESCE(job.cost_usd, 0) + move.cost_added_usd END,
+        ELSE LEAST({MOST_USD}, COALESCE(job.cost_usd, 0) + move.cost_added_usd) END,
     run_at = CASE WHEN move.delay_s IS NULL THEN job.run_at ELSE now() + make_interval(secs => move.delay_s) END,
     times_busy = CASE WHEN move.busy THEN LEAST(job.times_busy + 1, 1000)
         -- Unclear says nothing of the place in the queue; settling looks at the count.
@@ -310,31 +314,36 @@ told AS (
     INSERT INTO {SCHEMA}.event (id, type, tenant, job_id, batch_id, run, seq, data)
     SELECT gen_random_uuid(), item.type, job.tenant, job.id, job.batch_id, job.run, job.seq - item.back, item.data
     FROM item JOIN {SCHEMA}.job ON job.id = item.job_id
-    RETURNING id, created_at, type, tenant, job_id, run
+    RETURNING id, created_at, type, tenant, job_id, run, seq
 )
+-- In the order of `seq`, whatever order the joins give: a job's rows leave by their ids.
 INSERT INTO {SCHEMA}.outbox (sink, event_id, event_created_at, job_id, endpoint_id, url)
-SELECT 'webhook', told.id, told.created_at, told.job_id, endpoint.id, endpoint.url
+SELECT sink, event_id, created_at, job_id, endpoint_id, url FROM (
+SELECT 'webhook' AS sink, told.id AS event_id, told.created_at, told.job_id, endpoint.id AS endpoint_id, endpoint.url,
+    told.seq
 FROM told JOIN {SCHEMA}.endpoint ON endpoint.tenant = told.tenant AND endpoint.is_enabled
 WHERE endpoint.url IS NOT NULL AND told.type = ANY (
     CASE WHEN endpoint.events = '{{}}' THEN CAST(:default_events AS text[]) ELSE endpoint.events END)
 UNION ALL
-SELECT 'webhook', told.id, told.created_at, told.job_id, endpoint.id, job.webhook_url
+SELECT 'webhook', told.id, told.created_at, told.job_id, endpoint.id, job.webhook_url, told.seq
 FROM told JOIN {SCHEMA}.job ON job.id = told.job_id AND job.webhook_url IS NOT NULL
 JOIN {SCHEMA}.endpoint ON endpoint.tenant = told.tenant AND endpoint.url IS NULL
 WHERE told.type = ANY (CAST(:default_events AS text[]))
 UNION ALL
-SELECT 'link', told.id, told.created_at, told.job_id, NULL, NULL
-FROM told JOIN {SCHEMA}.job ON job.id = told.job_id AND (job.link IS NOT NULL OR job.link_error IS NOT NULL)
+SELECT 'link', told.id, told.created_at, told.job_id, NULL, NULL, told.seq
+FROM told JOIN {SCHEMA}.job ON job.id = told.job_id
+    AND (job.link IS NOT NULL OR job.link_error IS NOT NULL OR job.canvas IS NOT NULL)
 WHERE told.type = ANY (CAST(:final_events AS text[])) AND told.run = 1
 UNION ALL
-SELECT 'signal', told.id, told.created_at, told.job_id, NULL, NULL FROM told
+SELECT 'signal', told.id, told.created_at, told.job_id, NULL, NULL, told.seq FROM told
 WHERE EXISTS (
     SELECT FROM {SCHEMA}.process WHERE stopped_at IS NULL
     AND CASE WHEN told.type = :result_event THEN 'on_result' ELSE 'on_state' END = ANY (signals))
 UNION ALL
-SELECT 'archive', told.id, told.created_at, told.job_id, NULL, NULL FROM told
+SELECT 'archive', told.id, told.created_at, told.job_id, NULL, NULL, told.seq FROM told
 WHERE told.type = :result_event
   AND EXISTS (SELECT FROM {SCHEMA}.process WHERE stopped_at IS NULL AND archives)
+) AS leaving ORDER BY seq
 """
 
 _ESTIMATES: Final = f"{_MOVES}, {LEARN}"

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from runware_jobs.core.states import AttemptState, JobState
 
 from .columns import SCHEMA, UNHURRIED
+from .news import note
 from .plans import as_json
 
 if TYPE_CHECKING:
@@ -31,8 +32,10 @@ async def write_progress(
     """
     rows = as_json([{"task_uuid": str(task), "progress": progress} for task, progress in told.items()])
     values = {"told": rows, "owner_id": owner.id, "epoch": owner.epoch}
-    written = await connection.execute(text(_WRITE), values)
-    return {row.id: row.progress for row in written}
+    rows_written = await connection.execute(text(_WRITE), values)
+    written = {row.id: row.progress for row in rows_written}
+    note(connection, written)
+    return written
 
 
 _WRITE: Final = f"""

@@ -35,8 +35,9 @@ async def prune_jobs(connection: AsyncConnection, *, older_than_s: float, limit:
     """Remove at most `limit` jobs that ended longer ago than that, the oldest first; the caller commits.
 
     A job stays while the platform may still be working for it (an attempt that has not ended, and with it
-    its hold on a budget), while something about it has still to leave, and while its batch goes on. Its
-    attempts, results and events go with it. Done twice at once, each removes different jobs.
+    its hold on a budget), while something about it has still to leave (but for an endpoint that is disabled), and
+    while its batch goes on. Its attempts, results and events go with it. Done twice at once, each removes
+    different jobs.
     """
     found = await connection.execute(text(_PRUNE), {"older_than_s": older_than_s, "limit": limit})
     row = found.one()
@@ -68,7 +69,10 @@ async def prune_batches(connection: AsyncConnection, *, older_than_s: float, lim
 _PRUNABLE: Final = f"""
     job.finished_at < now() - make_interval(secs => :older_than_s)
     AND NOT EXISTS (SELECT FROM {SCHEMA}.attempt WHERE attempt.job_id = job.id AND attempt.state <> 'ended')
-    AND NOT EXISTS (SELECT FROM {SCHEMA}.outbox WHERE outbox.job_id = job.id AND NOT outbox.is_dead)
+    -- What stays for a disabled endpoint may stay for ever.
+    AND NOT EXISTS (SELECT FROM {SCHEMA}.outbox WHERE outbox.job_id = job.id AND NOT outbox.is_dead
+        AND NOT EXISTS (
+            SELECT FROM {SCHEMA}.endpoint WHERE endpoint.id = outbox.endpoint_id AND NOT endpoint.is_enabled))
     -- A batch that nobody has sealed since then was abandoned by its producer.
     AND NOT EXISTS (SELECT FROM {SCHEMA}.batch WHERE batch.id = job.batch_id AND batch.finished_at IS NULL
         AND (batch.sealed_at IS NOT NULL OR batch.created_at >= now() - make_interval(secs => :older_than_s)))

@@ -41,8 +41,9 @@ from runware_jobs.core.states import (
 )
 
 from .account_tables import account, batch, bucket, estimate, flow, rate, tenant
+from .celery_tables import celery_chord, celery_chord_part, celery_group, celery_result
 from .columns import CLAIMABLE, SCHEMA, WAITING_FOR_INPUTS, count, metadata, money, one_of, when
-from .event_tables import delivery, endpoint, event, outbox
+from .event_tables import delivery, endpoint, event, outbox, receiver
 
 __all__ = [
     "SCHEMA",
@@ -51,6 +52,10 @@ __all__ = [
     "attempt",
     "batch",
     "bucket",
+    "celery_chord",
+    "celery_chord_part",
+    "celery_group",
+    "celery_result",
     "delivery",
     "endpoint",
     "estimate",
@@ -63,6 +68,7 @@ __all__ = [
     "outbox",
     "process",
     "rate",
+    "receiver",
     "result",
     "tenant",
     "tombstone",
@@ -117,7 +123,7 @@ job = Table(
     Column("tenant", Text, nullable=False),
     # Both from the statement that finds or makes the bucket. No foreign keys: accounts stay for
     # ever, and a bucket goes only with its batch, after the jobs. Checking them would cost each job
-    # 6 us and two locks, and each bucket that goes a look through all jobs.
+    # two looks and two locks, and each bucket that goes a look through all jobs.
     Column("account_id", BigInteger, nullable=False),
     Column("bucket_id", BigInteger, nullable=False),
     Column("batch_id", Uuid, ForeignKey(batch.c.id, ondelete="CASCADE")),

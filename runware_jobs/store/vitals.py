@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from runware_jobs.core.states import SCHEDULED, AttemptState, JobState
 
-from .columns import CLAIMABLE
+from .columns import CLAIMABLE, SPENT_TODAY
 from .tables import SCHEMA
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ FROM {SCHEMA}.outbox GROUP BY sink
 
 _ACCOUNTS: Final = f"""
 SELECT id, in_flight, max_in_flight, held_usd, daily_limit_usd,
-    CASE WHEN spend_day >= CAST(clock_timestamp() AS date) THEN spent_usd ELSE 0 END AS spent_today_usd
+    {SPENT_TODAY} AS spent_today_usd
 FROM {SCHEMA}.account WHERE is_current OR in_flight > 0 OR held_usd > 0 ORDER BY id
 """
 
@@ -160,6 +160,6 @@ SELECT
         FROM {SCHEMA}.attempt WHERE state = '{AttemptState.UNCLEAR}'), 0) AS oldest_unclear_s,
     (SELECT count(*) FROM {SCHEMA}.account WHERE state = 'open') AS open_accounts,
     (SELECT count(*) FROM {SCHEMA}.account WHERE state = 'paused') AS paused_accounts,
-    (SELECT COALESCE(sum(spent_usd) FILTER (WHERE spend_day = CURRENT_DATE), 0) FROM {SCHEMA}.account)
+    (SELECT COALESCE(sum({SPENT_TODAY}), 0) FROM {SCHEMA}.account)
         AS spent_today_usd
 """

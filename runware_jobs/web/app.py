@@ -51,6 +51,7 @@ def create_app(settings: Settings | None = None, *, heartbeat_s: float = _HEARTB
         redoc_url=None,
         lifespan=_lifespan,
         middleware=[
+            Middleware(callbacks.QuietCallbacksMiddleware),
             Middleware(ProblemsMiddleware),
             Middleware(AccessMiddleware, engine=parts.engine),
             Middleware(BodyLimitMiddleware),

@@ -15,6 +15,7 @@ from runware_jobs.core.request import Options
 from runware_jobs.core.states import JobState
 from runware_jobs.core.views import money
 from runware_jobs.options import read_options
+from runware_jobs.store.keys import Scope
 
 from .access import Caller, Enqueuer, Reader
 from .bodies import BatchOptions, BatchRequest, ResumeRequest
@@ -131,7 +132,11 @@ def _from_query(query: QueryParams) -> dict[str, Any]:
 
 
 def _options(body: BatchOptions, caller: Caller, parts: Parts) -> Options:
-    return read_options(body.options() | {"tenant": caller.writes_for(body.tenant)}, parts.settings)
+    return read_options(
+        body.options() | {"tenant": caller.writes_for(body.tenant)},
+        parts.settings,
+        is_operator=caller.may(Scope.ADMIN),
+    )
 
 
 def _rows(body: BatchOptions, options: Options, parts: Parts) -> Rows:

@@ -1,11 +1,11 @@
 """What requests may hold. Names not listed here are refused: `link`, `session` and the like are for Python."""
 
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from runware_jobs.core.events import EventType
+from runware_jobs.core.events import DEFAULT_WEBHOOK_EVENTS, EventType
 from runware_jobs.core.request import Options
 from runware_jobs.core.states import Kind, OnPartial
 
@@ -13,6 +13,9 @@ Name = Annotated[str, Field(min_length=1, max_length=255)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Dollars = Annotated[Decimal, Field(gt=0, max_digits=14, decimal_places=6)]
 Params = dict[str, Any]
+
+# Every name and every group several times over; a body that goes on says nothing more.
+_MOST_EVENTS: Final = 100
 
 _OPTIONS = frozenset(Options.__dataclass_fields__) - {"tenant"}
 
@@ -80,12 +83,17 @@ class ResumeRequest(Body):
     budget_usd: Dollars | None = Field(default=None, description="A new budget; the old one when left out.")
 
 
+_EVENTS: Final = f"Names of events ({', '.join(EventType)}), or `job.*` and the like for all of a kind."
+
+
 class EndpointRequest(Body):
     """A new webhook endpoint."""
 
     url: str
-    events: list[EventType] = Field(
-        default_factory=list, description="Empty: the final events, job.cost and batch.completed."
+    events: list[str] = Field(
+        default_factory=list,
+        description=f"{_EVENTS} Empty: {', '.join(sorted(DEFAULT_WEBHOOK_EVENTS))}.",
+        max_length=_MOST_EVENTS,
     )
     tenant: Name | None = None
 
@@ -93,8 +101,19 @@ class EndpointRequest(Body):
 class EndpointChange(Body):
     """What to change about an endpoint; what is left out stays."""
 
-    events: list[EventType] | None = None
+    events: list[str] | None = Field(default=None, description=_EVENTS, max_length=_MOST_EVENTS)
     is_enabled: bool | None = None
     has_old_secret: Literal[False] | None = Field(
         default=None, description="false: only the newest secret signs from now on."
     )
+
+
+class RedeliveryRequest(Body):
+    """Which events to send an endpoint again; answered in pages where they are many."""
+
+    since: AwareDatetime = Field(description="Events from this time on.")
+    until: AwareDatetime | None = Field(
+        default=None, description="Up to, and not with, this time; now when left out."
+    )
+    only_failed: bool = Field(default=False, description="Leave out what the endpoint has answered with 2xx.")
+    cursor: str | None = Field(default=None, description="`next_cursor` of the answer before.")

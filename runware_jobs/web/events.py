@@ -4,7 +4,9 @@ A live stream resumes after `Last-Event-ID` (the `seq`), repeats nothing and end
 after the final event. Progress is overwritten, not logged: its events carry no id.
 """
 
+import random
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Annotated, Final
 from uuid import UUID
 
@@ -13,7 +15,6 @@ from fastapi import APIRouter, Header, Query
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.responses import Response
 
-from runware_jobs.core.events import EventType
 from runware_jobs.core.states import FINAL
 from runware_jobs.errors import InvalidJob
 
@@ -25,6 +26,8 @@ from .strict_json import Json, StrictRoute
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictRoute)
 
 _STREAM: Final = "text/event-stream"
+_RETRY_MS: Final = (1_000, 4_000)
+"""After how long a client whose stream has broken comes again."""
 _GRACE_S: Final = 2.0
 """How long a stream may take to end by itself once the server is told to stop."""
 
@@ -53,31 +56,33 @@ async def events(
     if job["state"] in FINAL and not await parts.producer.events(job_id, after=after):
         # EventSource connects again whenever a stream ends, for ever, unless it is told so.
         return Response(status_code=204)
+    parts.streams.check(caller.tenant)
     return EventSourceResponse(
-        _stream(parts, job_id, after),
+        _stream(parts, caller.tenant, job_id, after),
         ping=parts.heartbeat_s,
         sep="\n",
-        shutdown_event=parts.live.leaving,
+        shutdown_event=parts.streams.leaving,
         shutdown_grace_period=_GRACE_S,
     )
 
 
-async def _stream(parts: Parts, job_id: UUID, after: int) -> AsyncIterator[ServerSentEvent]:
-    progress: int | None = None
-    async for mark in parts.live.marks(job_id):
-        while after < mark.seq:
-            found = await parts.producer.events(job_id, after=after)
-            if not found:
-                break  # months of events can be dropped; the job's count stays
-            for event in found:
-                after = event["seq"]
-                yield ServerSentEvent(data=orjson.dumps(event).decode(), event=event["type"], id=str(after))
-        if mark.state in FINAL:
-            return
-        if mark.progress is not None and mark.progress != progress:
-            progress = mark.progress
-            told = {"type": EventType.JOB_PROGRESS, "job_id": str(job_id), "data": {"progress": progress}}
-            yield ServerSentEvent(data=orjson.dumps(told).decode(), event=EventType.JOB_PROGRESS)
+async def _stream(
+    parts: Parts, tenant: str | None, job_id: UUID, after: int
+) -> AsyncIterator[ServerSentEvent]:
+    """Tell what `Live.follow` tells. A client that reads slowly waits for its own socket: nothing piles up."""
+    # Not all at once, when this server was restarted; told with the first event, and kept.
+    retry_ms: int | None = random.randint(*_RETRY_MS)  # noqa: S311  no secret
+    with parts.streams.counted(tenant):
+        async with aclosing(parts.producer.live.follow(job_id, after=after, progress=True)) as events:
+            async for event in events:
+                seq = event.get("seq")
+                yield ServerSentEvent(
+                    data=orjson.dumps(event).decode(),
+                    event=event["type"],
+                    id=None if seq is None else str(seq),
+                    retry=retry_ms,
+                )
+                retry_ms = None
 
 
 def _seq(last_event_id: str | None, after: int) -> int:

@@ -9,6 +9,7 @@ from runware_jobs.core.states import JobState, Kind
 from runware_jobs.errors import InvalidJob
 from runware_jobs.options import read_options
 from runware_jobs.steps.enqueue import ask
+from runware_jobs.store.keys import Scope
 
 from .access import Enqueuer, Reader
 from .bodies import JobRequest, Name, RetryRequest
@@ -49,7 +50,7 @@ async def enqueue(
         options["idempotency_key"] = idempotency_key
     asked = ask(
         body.params,
-        read_options(options, parts.settings),
+        read_options(options, parts.settings, is_operator=caller.may(Scope.ADMIN)),
         kind=body.kind,
         allow_private=parts.settings.allow_private_webhooks,
     )

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 
+from runware_jobs.core import callbacks
+
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -34,7 +36,8 @@ class BodyLimitMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run one request under its limit."""
-        if scope["type"] != "http":
+        # A callback is not read, so it may be of any size.
+        if scope["type"] != "http" or scope["path"].startswith(callbacks.PATH):
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)

@@ -1,114 +1,80 @@
-"""Jobs that somebody watches: one small query for all of them, however many streams are open."""
+"""Live streams of this process: how many a tenant may have open, and how all of them end."""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections import Counter
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import anyio
-import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
-from runware_jobs.store.reading import Mark, read_marks
+from .problems import RequestRefused
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from uuid import UUID
+    from collections.abc import Iterator
 
-    from sqlalchemy.ext.asyncio import AsyncEngine
+    from runware_jobs.steps.live import Live
 
-_log = structlog.get_logger()
-
-_LOOK_EVERY_S: Final = 0.3
-_LOOK_AGAIN_S: Final = 2.0
-"""After the database did not answer."""
+MAX_STREAMS: Final = 2_000
+"""Of one tenant, in one process: each costs memory and a file descriptor, and never ends by itself."""
+_RETRY_AFTER_S: Final = 10
 
 
-@dataclass(slots=True)
-class _Watched:
-    watchers: int = 0
-    mark: Mark | None = None
-    is_gone: bool = False
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
+class Streams:
+    """Counts streams, and ends them when the server leaves.
 
-
-class LiveJobs:
-    """Tells how far jobs have come. Looks only while somebody watches.
-
-    Setting `leaving`, or `aclose()`, ends every stream as if its job were gone: the
-    client sees a complete answer, and asks again after the last event it heard of.
+    Setting `leaving` ends every stream as if its job were gone: the client sees a
+    complete answer, and asks again after the last event it heard of.
     """
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, live: Live) -> None:
         self.leaving = anyio.Event()
-        self._engine = engine
-        self._watched: dict[UUID, _Watched] = {}
-        self._nudge = asyncio.Event()
-        self._looking: asyncio.Task[None] | None = None
+        self._live = live
+        self._open: Counter[str] = Counter()
+        self._ending: asyncio.Task[None] | None = None
 
-    async def marks(self, job_id: UUID) -> AsyncIterator[Mark]:
-        """Yield how far a job has come, at once and after each change; the newest wins.
+    def check(self, tenant: str | None) -> None:
+        """Refuse a stream too many (None: whoever runs this machine).
 
-        Ends when the job is no longer there, or we leave.
+        Raises:
+            RequestRefused: 429.
         """
-        watched = self._watched.setdefault(job_id, _Watched())
-        watched.watchers += 1
-        self._nudge.set()
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._look(), name="live-jobs")
-        seen: Mark | None = None
+        if self._open[tenant or ""] >= MAX_STREAMS:
+            raise RequestRefused(
+                f"{MAX_STREAMS:,} live streams are open already: close some, or poll the job instead.",
+                status=429,
+                name="too-many-streams",
+                code="rateLimit",
+                headers={"Retry-After": str(_RETRY_AFTER_S)},
+            )
+
+    @contextmanager
+    def counted(self, tenant: str | None) -> Iterator[None]:
+        """Count one stream for as long as it is open."""
+        name = tenant or ""
+        self._open[name] += 1
+        if self._ending is None:
+            self._ending = asyncio.create_task(self._end(), name="live-streams-end")
         try:
-            while not watched.is_gone:
-                changed = watched.changed
-                if watched.mark is not None and watched.mark != seen:
-                    seen = watched.mark
-                    yield seen
-                else:
-                    await changed.wait()
+            yield
         finally:
-            watched.watchers -= 1
-            if not watched.watchers:
-                self._watched.pop(job_id, None)
+            self._open[name] -= 1
+            if not self._open[name]:
+                del self._open[name]
+
+    @property
+    def open(self) -> int:
+        """How many streams are open."""
+        return self._open.total()
 
     async def aclose(self) -> None:
-        """Look no more."""
-        if self._looking is not None:
-            self._looking.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._looking
-        self._end_all()
+        """End every stream."""
+        self._live.end()
+        if self._ending is not None:
+            self._ending.cancel()
+            await asyncio.wait({self._ending})
 
-    async def _look(self) -> None:
-        while self._watched:
-            if self.leaving.is_set():
-                self._end_all()
-                return
-            self._nudge.clear()
-            try:
-                async with self._engine.connect() as connection:
-                    asked = list(self._watched)
-                    marks = await read_marks(connection, asked)
-            except SQLAlchemyError as error:
-                _log.warning("live_jobs_not_read", error=type(error).__name__, retry_in_s=_LOOK_AGAIN_S)
-                await asyncio.sleep(_LOOK_AGAIN_S)
-                continue
-            for job_id in asked:
-                self._tell(job_id, marks.get(job_id))
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_EVERY_S):
-                    await self._nudge.wait()
-
-    def _end_all(self) -> None:
-        for job_id in list(self._watched):
-            self._tell(job_id, None)
-
-    def _tell(self, job_id: UUID, mark: Mark | None) -> None:
-        watched = self._watched.get(job_id)
-        if watched is None or (mark is not None and mark == watched.mark):
-            return
-        watched.is_gone = mark is None
-        watched.mark = mark
-        watched.changed.set()
-        watched.changed = asyncio.Event()
+    async def _end(self) -> None:
+        await self.leaving.wait()
+        self._live.end()

@@ -11,12 +11,13 @@ from starlette.requests import Request  # noqa: TC002  FastAPI reads the annotat
 from runware_jobs.assembly import account_urls, find_services, vault_of
 from runware_jobs.jobs import wake_sender
 from runware_jobs.producer import Producer
+from runware_jobs.steps.telling import Teller
 from runware_jobs.store.accounts import installation_secret
 from runware_jobs.store.database import open_engine
 from runware_jobs.wakes import Waker
 from runware_jobs.webhook_endpoints import WebhookEndpoints
 
-from .live import LiveJobs
+from .live import Streams
 from .remembering import Remembered
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ class Parts:
     waker: Waker
     producer: Producer
     endpoints: WebhookEndpoints
-    live: LiveJobs
+    teller: Teller
+    streams: Streams
     installation: Installation
     vitals: Remembered[Vitals]
     overviews: Remembered[dict[str, Any]]
@@ -60,8 +62,10 @@ class Parts:
 
     async def aclose(self) -> None:
         """Close connections and send the last wake."""
-        await self.live.aclose()
+        await self.streams.aclose()
+        await self.producer.live.aclose()
         self.waker.close()
+        await self.teller.aclose()
         await self.engine.dispose()
 
 
@@ -73,16 +77,19 @@ def open_parts(settings: Settings, *, heartbeat_s: float) -> Parts:
     """
     services = find_services(settings)
     engine = open_engine(services.database_url, pool_size=_POOL_SIZE)
+    teller = Teller(engine)
     waker = Waker(wake_sender(services.broker_url))
     vault = vault_of(services)
     base_url, fallback_url = account_urls(settings)
+    producer = Producer(engine, base_url=base_url, fallback_url=fallback_url, vault=vault, wake=waker.wake)
     return Parts(
         settings=settings,
         engine=engine,
         waker=waker,
-        producer=Producer(engine, base_url=base_url, fallback_url=fallback_url, vault=vault, wake=waker.wake),
+        producer=producer,
         endpoints=WebhookEndpoints(engine, vault, allow_private=settings.allow_private_webhooks),
-        live=LiveJobs(engine),
+        teller=teller,
+        streams=Streams(producer.live),
         installation=Installation(engine),
         vitals=Remembered(),
         overviews=Remembered(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import signal
 import threading
 from typing import TYPE_CHECKING, Final
@@ -25,6 +26,7 @@ _log = structlog.get_logger()
 
 _GRACE_S: Final = 10
 """How long requests in progress may take once we are told to stop; live streams end at once."""
+_MOST_FILES: Final = 16_384
 
 
 def serve(settings: Settings, host: str = "127.0.0.1", port: int = 9400) -> None:
@@ -37,6 +39,7 @@ def serve(settings: Settings, host: str = "127.0.0.1", port: int = 9400) -> None
         SystemExit: the address cannot be bound; the log says why.
     """
     check_schema(find_services(settings))
+    _allow_sockets()
     config = uvicorn.Config(
         create_app(settings),
         host=host,
@@ -50,6 +53,14 @@ def serve(settings: Settings, host: str = "127.0.0.1", port: int = 9400) -> None
         timeout_graceful_shutdown=_GRACE_S,
     )
     _Server(config).run()
+
+
+def _allow_sockets() -> None:
+    """Raise the soft limit of open files: the usual 1,024 are fewer sockets than a thousand live streams need."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(_MOST_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class _Server(uvicorn.Server):

@@ -117,6 +117,7 @@ class EndpointShown(BaseModel):
     has_old_secret: bool
     created_at: str
     rotated_at: str | None
+    old_secret_ends_at: str | None
 
 
 class EndpointWithSecret(EndpointShown):
@@ -155,6 +156,20 @@ class DeliveryPage(BaseModel):
     """A page of tries, newest first; `next_cursor` null is the last page."""
 
     deliveries: list[DeliveryShown]
+    next_cursor: str | None
+
+
+class Queued(BaseModel):
+    """Something that leaves as soon as a worker is free; `id` is what was asked for, or the event's."""
+
+    id: str
+    state: str
+
+
+class RedeliveryQueued(BaseModel):
+    """How many events leave again because of this request; `next_cursor` null: those were all."""
+
+    queued: int
     next_cursor: str | None
 
 

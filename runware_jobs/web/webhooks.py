@@ -6,17 +6,29 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
+from runware_jobs.webhook_endpoints import DeliveryFilter
+
 from .access import Admin, Reader
-from .bodies import EndpointChange, EndpointRequest
-from .cursors import page, read_cursor
+from .bodies import EndpointChange, EndpointRequest, RedeliveryRequest
+from .cursors import event_cursor, page, read_cursor, read_event_cursor
 from .parts import WithParts
-from .shapes import DeliveryPage, EndpointList, EndpointShown, EndpointWithSecret
+from .shapes import (
+    DeliveryPage,
+    EndpointList,
+    EndpointShown,
+    EndpointWithSecret,
+    Queued,
+    RedeliveryQueued,
+)
 from .strict_json import Json, StrictRoute
 
 router = APIRouter(prefix="/v1", tags=["webhooks"], route_class=StrictRoute)
 
 EndpointId = UUID | Literal["default"]
 """`default` is the endpoint whose secret signs for the `webhook_url` of single jobs."""
+
+DeliveryState = Literal["delivered", "failed", "dead"]
+"""`failed` is tried again, `dead` is not."""
 
 
 @router.post("/webhook-endpoints", status_code=201, response_model=EndpointWithSecret)
@@ -62,8 +74,34 @@ async def remove(endpoint_id: UUID, caller: Admin, parts: WithParts) -> Response
 
 @router.post("/webhook-endpoints/{endpoint_id}/rotate-secret", response_model=EndpointWithSecret)
 async def rotate_secret(endpoint_id: EndpointId, caller: Admin, parts: WithParts) -> Json:
-    """Make a new secret; the one before signs beside it until `has_old_secret` is set to false."""
+    """Make a new secret; for a day, or until `has_old_secret` is set to false, the one before signs beside it."""
     return Json(await parts.endpoints.rotate(endpoint_id, tenant=caller.tenant))
+
+
+@router.post("/webhook-endpoints/{endpoint_id}/test", status_code=202, response_model=Queued)
+async def test(endpoint_id: UUID, caller: Admin, parts: WithParts) -> Json:
+    """Send it a signed `endpoint.test`, the way events are sent; `id` is the event's, and its webhook-id."""
+    event_id = await parts.endpoints.test(endpoint_id, tenant=caller.tenant)
+    return Json({"id": event_id, "state": "queued"}, status_code=202)
+
+
+@router.post("/webhook-endpoints/{endpoint_id}/redeliver", status_code=202, response_model=RedeliveryQueued)
+async def redeliver_span(
+    endpoint_id: EndpointId, body: RedeliveryRequest, caller: Admin, parts: WithParts
+) -> Json:
+    """Send it every event of a time that it asks for again, under the same ids, also those it was never told.
+
+    What is still to leave leaves once. Ask again with `next_cursor` until it is null.
+    """
+    done = await parts.endpoints.redeliver_span(
+        endpoint_id,
+        tenant=caller.tenant,
+        since=body.since,
+        until=body.until,
+        only_failed=body.only_failed,
+        after=read_event_cursor(body.cursor),
+    )
+    return Json({"queued": done.queued, "next_cursor": event_cursor(done.after)}, status_code=202)
 
 
 @router.get("/deliveries", response_model=DeliveryPage)
@@ -72,15 +110,22 @@ async def deliveries(
     parts: WithParts,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: str | None = None,
+    endpoint_id: UUID | None = None,
+    state: DeliveryState | None = None,
+    type: str | None = None,  # noqa: A002  the name of the parameter, as the answer has it
+    job_id: UUID | None = None,
 ) -> Json:
-    """List tries to deliver, newest first."""
+    """List tries to deliver, newest first; what is given of endpoint, state, event type and job narrows it down."""
     views = await parts.endpoints.deliveries(
-        tenant=caller.tenant, limit=limit + 1, before=read_cursor(cursor)
+        tenant=caller.tenant,
+        wanted=DeliveryFilter(endpoint_id=endpoint_id, state=state, type=type, job_id=job_id),
+        limit=limit + 1,
+        before=read_cursor(cursor),
     )
     return Json(page("deliveries", views, limit=limit))
 
 
-@router.post("/deliveries/{delivery_id}/redeliver", status_code=202, response_class=Json)
+@router.post("/deliveries/{delivery_id}/redeliver", status_code=202, response_model=Queued)
 async def redeliver(delivery_id: UUID, caller: Admin, parts: WithParts) -> Json:
     """Send a delivery's event again, with the same webhook-id."""
     await parts.endpoints.redeliver(delivery_id, tenant=caller.tenant)

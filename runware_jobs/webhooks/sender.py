@@ -19,7 +19,17 @@ import httpx
 
 from runware_jobs.core.addresses import AddressRefused, Location, locate
 from runware_jobs.core.delivery import read_retry_after
-from runware_jobs.outgoing import HostPlaces, NameNotFound, Resolver, ask_system, open_client
+from runware_jobs.outgoing import (
+    Answer,
+    BrokenAnswer,
+    HostPlaces,
+    NameNotFound,
+    NotConnected,
+    Poster,
+    Resolver,
+    TooLate,
+    ask_system,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -31,6 +41,7 @@ DEFAULT_TIMEOUT_S: Final = 15.0
 # Enough to read an error page by, little enough to keep one with each attempt.
 DEFAULT_ANSWER_BYTES: Final = 4096
 DEFAULT_PER_HOST: Final = 8
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 
 class FailureReason(StrEnum):
@@ -39,6 +50,7 @@ class FailureReason(StrEnum):
     ADDRESS_REFUSED = "address_refused"
     NAME_NOT_FOUND = "name_not_found"
     BUSY = "busy"
+    LATE = "late"
     CONNECT = "connect"
     TLS = "tls"
     TIMEOUT = "timeout"
@@ -61,8 +73,8 @@ class Failed:
     """Not delivered, or not known to be: to be sent again with the same id.
 
     `status_code` and `retry_after_s` are None where no answer came. `detail` is one
-    sentence for people, without the URL. For `BUSY` nothing was tried: all places of
-    the host were taken for the whole time, which is no fault of the receiver's.
+    sentence for people, without the URL. For `BUSY` and `LATE` nothing was tried: all
+    places of the host were taken for the whole time, or it might not be sent any more.
     """
 
     reason: FailureReason
@@ -109,8 +121,10 @@ class WebhookSender:
         self._max_answer_bytes = max_answer_bytes
         self._places = HostPlaces(per_host)
         self._now = now
-        self._client = open_client(
-            allow_private=allow_private, timeout_s=timeout_s, resolver=resolver, ssl_context=ssl_context
+        self._poster = Poster(
+            allow_private=allow_private,
+            resolver=resolver,
+            ssl_context=ssl_context if ssl_context is not None else httpx.create_ssl_context(),
         )
 
     async def __aenter__(self) -> Self:
@@ -126,13 +140,21 @@ class WebhookSender:
 
     async def aclose(self) -> None:
         """Close the connections; a sending that is under way fails."""
-        await self._client.aclose()
+        await self._poster.aclose()
 
-    async def send(self, url: str, body: bytes, headers: Mapping[str, str]) -> SendResult:
+    async def send(
+        self,
+        url: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        *,
+        may_send: Callable[[], bool] = lambda: True,
+    ) -> SendResult:
         """Post the body, JSON, with these headers and say what came of it.
 
-        Sending twice delivers twice: receivers tell by `webhook-id`. Raises only
-        `CancelledError`; the receiver may have got the body then.
+        `may_send` is asked when there is a connection and before the first byte is
+        written: False, and nothing leaves. Sending twice delivers twice: receivers tell
+        by `webhook-id`. Raises only `CancelledError`; the receiver may have got the body then.
         """
         stopwatch = _Stopwatch()
         try:
@@ -147,49 +169,45 @@ class WebhookSender:
                 return stopwatch.failed(
                     FailureReason.BUSY, detail=f"other deliveries to '{location.host}' took all places"
                 )
-            return await self._post(location, body, headers)
+            return await self._post(location, body, headers, may_send)
 
-    async def _post(self, location: Location, body: bytes, headers: Mapping[str, str]) -> SendResult:
+    async def _post(
+        self, location: Location, body: bytes, headers: Mapping[str, str], may_send: Callable[[], bool]
+    ) -> SendResult:
         stopwatch = _Stopwatch()
-        response: httpx.Response | None = None
-        answer = bytearray()
-        request = {"Content-Type": "application/json", **headers}
         try:
-            async with (
-                asyncio.timeout(self._timeout_s),
-                self._client.stream("POST", location.url, content=body, headers=request) as response,
-            ):
-                # Raw, as it came: unpacking could make megabytes of a few bytes.
-                async for chunk in response.aiter_raw():
-                    answer += chunk[: self._max_answer_bytes - len(answer)]
-                    if len(answer) >= self._max_answer_bytes:
-                        break
-        except (AddressRefused, NameNotFound, TimeoutError, httpx.TransportError) as error:
-            if response is None:
-                reason, detail = _explain(error)
-                return stopwatch.failed(reason, detail=detail)
-            # The status line was the receiver's verdict; what broke after it is its prose.
-        return self._judge(response, stopwatch, bytes(answer))
+            answer = await self._poster.post(
+                location,
+                body,
+                {"Content-Type": "application/json", **headers},
+                timeout_s=self._timeout_s,
+                max_answer_bytes=self._max_answer_bytes,
+                may_send=may_send,
+            )
+        except (AddressRefused, NameNotFound, NotConnected, BrokenAnswer, TooLate, TimeoutError) as error:
+            reason, detail = _explain(error)
+            return stopwatch.failed(reason, detail=detail)
+        return self._judge(answer, stopwatch)
 
-    def _judge(self, response: httpx.Response, stopwatch: _Stopwatch, answer: bytes) -> SendResult:
-        status_code = response.status_code
-        if response.is_success:
-            return Delivered(status_code, stopwatch.elapsed_ms(), answer)
+    def _judge(self, answer: Answer, stopwatch: _Stopwatch) -> SendResult:
+        status_code, said = answer.status_code, bytes(answer.body)
+        if 200 <= status_code < 300:  # noqa: PLR2004  what HTTP calls successful
+            return Delivered(status_code, stopwatch.elapsed_ms(), said)
         if status_code == HTTPStatus.GONE:
-            return Gone(stopwatch.elapsed_ms(), answer)
-        if response.has_redirect_location:
+            return Gone(stopwatch.elapsed_ms(), said)
+        if status_code in _REDIRECTS and "location" in answer.headers:
             return stopwatch.failed(
                 FailureReason.REDIRECT,
                 detail="the receiver redirects, which we do not follow; set its final URL",
                 status_code=status_code,
-                answer=answer,
+                answer=said,
             )
         return stopwatch.failed(
             FailureReason.STATUS,
             detail=f"the receiver answered {status_code}",
             status_code=status_code,
-            retry_after_s=read_retry_after(response.headers.get("Retry-After"), now=self._now()),
-            answer=answer,
+            retry_after_s=read_retry_after(answer.headers.get("retry-after"), now=self._now()),
+            answer=said,
         )
 
 
@@ -225,7 +243,7 @@ def _explain(error: Exception) -> tuple[FailureReason, str]:
     for kind, reason, detail in _EXPLANATIONS:
         if isinstance(error, kind):
             return reason, detail or str(error)
-    return FailureReason.BROKEN_ANSWER, "the connection broke before an answer came"
+    return FailureReason.BROKEN_ANSWER, "the receiver broke off or answered no valid HTTP"
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -239,9 +257,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 _EXPLANATIONS: Final[tuple[tuple[type[Exception], FailureReason, str | None], ...]] = (
     (AddressRefused, FailureReason.ADDRESS_REFUSED, None),
     (NameNotFound, FailureReason.NAME_NOT_FOUND, None),
-    (httpx.PoolTimeout, FailureReason.BUSY, "other deliveries took all connections"),
-    (httpx.TimeoutException, FailureReason.TIMEOUT, "the receiver did not answer in time"),
+    (TooLate, FailureReason.LATE, "its time had passed before it could be sent"),
     (TimeoutError, FailureReason.TIMEOUT, "the receiver did not answer in time"),
-    (httpx.ProtocolError, FailureReason.BROKEN_ANSWER, "the receiver broke off or answered no valid HTTP"),
-    (httpx.ConnectError, FailureReason.CONNECT, "no connection could be opened"),
+    (NotConnected, FailureReason.CONNECT, "no connection could be opened"),
 )

@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -24,22 +25,30 @@ from celery.exceptions import WorkerShutdown
 from celery.worker import state
 from click.core import ParameterSource
 
-from runware_jobs.assembly import celery_broker, check_key, check_schema, find_services
+from runware_jobs.assembly import celery_broker, check_schema, find_services
 from runware_jobs.errors import RunwareJobsError, SettingsError
 from runware_jobs.logs import configure_logs
+from runware_jobs.platform_access import check_key
 from runware_jobs.settings import Settings
-from runware_jobs.signals import SIGNALS, wanted_signals
+from runware_jobs.signals import SIGNALS, lost_receivers, wanted_signals
 
+from .celery_links import CeleryLinks
 from .loop import WorkerLoop
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
+
+    from runware_jobs.steps.context import Receiver
 
 _log = structlog.get_logger()
 _THREADS: Final = 4
 _REFUSED_POOLS: Final = ("gevent", "eventlet")
 STOPS_WITHIN_S: Final = 6.0
 """A drain may take this long, Celery's own part included; then the process ends all the same."""
+
+QUEUE: Final = "runware_jobs"
+_OURS: Final = "runware_jobs."
+_OTHERS_QUEUE: Final = "celery"
 
 app = Celery("runware_jobs", include=["runware_jobs.worker.tasks"], set_as_current=False)
 
@@ -56,11 +65,14 @@ def _configuration() -> dict[str, Any]:
         raise
     return {
         **celery_broker(services.broker_url),
-        "imports": settings.imports,
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
         "worker_prefetch_multiplier": 1,
         "worker_pool": settings.pool,
+        # Jobs of our own database; as a class, so that no URL of it is shown with the configuration.
+        "result_backend": "runware_jobs.worker.celery_results:ResultBackend",
+        "result_backend_thread_safe": True,
+        "task_routes": (_route,),
         # Tasks only nudge the loop or commit one row: a few threads are plenty.
         "worker_concurrency": _THREADS,
         "worker_hijack_root_logger": False,
@@ -72,9 +84,19 @@ def _configuration() -> dict[str, Any]:
     }
 
 
-class _Process:
-    """The loop of this process, if it has one, and whether it was asked to end; `main_pid` is Celery's first."""
+def _route(name: str, *_: Any, **__: Any) -> dict[str, str] | None:
+    """Keep what follows a job off our own queue: its task is another application's, on Celery's queue if none is named."""
+    return None if name.startswith(_OURS) else {"queue": _OTHERS_QUEUE}
 
+
+class _Process:
+    """The loop of this process, if it has one, and whether it was asked to end; `main_pid` is Celery's first.
+
+    `hostname` None: this process is no worker of ours. One of another application may
+    import this module for its tasks, and Celery's signals are for all of a process.
+    """
+
+    hostname: str | None = None
     main_pid: int | None = None
     loop: WorkerLoop | None = None
     is_ending = False
@@ -90,12 +112,16 @@ def current_loop() -> WorkerLoop:
 
 def _start(**_: Any) -> None:
     settings = Settings()
+    for name, count in lost_receivers().items():
+        # Celery keeps weak references: a lambda or a local function is gone at once.
+        _log.warning("receivers_gone", signal=name, receivers=count, remedy="connect them with weak=False")
     _Process.loop = WorkerLoop(
         settings,
         find_services(settings),
         signals=wanted_signals(),
-        send_signal=_send_signal,
-        publish_link=_publish_link,
+        receivers=_receivers_of,
+        publish_link=_LINKS.publish_link,
+        celery=_LINKS,
         failed=_failed,
     )
     _Process.loop.start()
@@ -110,6 +136,8 @@ def _stop(**_: Any) -> None:
 @signals.worker_init.connect  # type: ignore[untyped-decorator]  # Celery is untyped
 def _check(sender: Any, **_: Any) -> None:
     """Refuse to start what could not work, in one line."""
+    if sender.app is not app:
+        return
     configure_logs()
     _Process.main_pid = os.getpid()
     pool = getattr(sender.pool_cls, "__module__", str(sender.pool_cls))
@@ -123,17 +151,42 @@ def _check(sender: Any, **_: Any) -> None:
         raise WorkerShutdown(1) from None
 
 
+@signals.import_modules.connect  # type: ignore[untyped-decorator]  # Celery is untyped
+def _import_receivers(sender: Any, **_: Any) -> None:
+    """Import the modules of IMPORTS as Celery would, and refuse to start without one of them, in one line.
+
+    In a prefork pool this is before the fork: every child has the receivers.
+    """
+    if sender is not app:
+        return
+    for module in Settings().imports:
+        try:
+            sender.loader.import_task_module(module)
+        except Exception as error:  # noqa: BLE001  whatever a user's module raises
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            detail = " ".join(str(error).split())[:300]
+            sys.stderr.write(
+                f"Error: RUNWARE_JOBS_IMPORTS names {module!r}, which cannot be imported:"
+                f" {type(error).__name__}: {detail} ({place.filename}:{place.lineno});"
+                " correct the name, its code, or PYTHONPATH\n"
+            )
+            raise WorkerShutdown(1) from None
+
+
 @signals.celeryd_init.connect  # type: ignore[untyped-decorator]  # Celery is untyped
 def _name_apart(instance: Any, **_: Any) -> None:
     """Give a node that nobody has named a name of its own: Celery would call all of one host the same.
 
     RabbitMQ lets only one process of a name have a control queue.
     """
+    if instance.app is not app:
+        return
     context = click.get_current_context(silent=True)
     source = None if context is None else context.get_parameter_source("hostname")
     if source is not ParameterSource.COMMANDLINE:
         name, _at, host = instance.hostname.partition("@")
         instance.hostname = f"{name}-{os.getpid()}@{host}"
+    _Process.hostname = instance.hostname
 
 
 def _refuse_pool(module: str) -> None:
@@ -159,6 +212,8 @@ app.steps["worker"].add(_Begin)
 # A prefork pool is started for seconds: its first child works before `_Begin` comes.
 @signals.worker_before_create_process.connect  # type: ignore[untyped-decorator]  # Celery is untyped
 def _take_signals(**_: Any) -> None:
+    if _Process.hostname is None:
+        return
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, _end)
     signal.signal(signal.SIGQUIT, _end_now)
@@ -166,7 +221,7 @@ def _take_signals(**_: Any) -> None:
 
 @signals.worker_process_init.connect  # type: ignore[untyped-decorator]  # Celery is untyped
 def _start_child(**_: Any) -> None:
-    if os.getpid() == _Process.main_pid:
+    if _Process.hostname is None or os.getpid() == _Process.main_pid:
         return  # the solo pool says this of the one process there is, which `_Begin` starts
     # A service manager signals the whole group. The parent's own way would let the
     # child's requests be cut; this one drains, and the parent finds it ended.
@@ -230,15 +285,8 @@ def _failed(error: Exception) -> None:
     os._exit(1)
 
 
-def _send_signal(name: str, job: Mapping[str, Any] | None, event: Mapping[str, Any]) -> None:
-    for receiver, answer in SIGNALS[name].send(sender=app, job=job, event=event):
-        if isinstance(answer, Exception):
-            _log.error(
-                "receiver_failed", receiver=getattr(receiver, "__qualname__", "?"), error=repr(answer)[:200]
-            )
+def _receivers_of(name: str) -> Sequence[Receiver]:
+    return SIGNALS[name].calls(app)
 
 
-def _publish_link(link: Mapping[str, Any], job: Mapping[str, Any]) -> None:
-    """Send a job's link: the signature is called with the job as it ended."""
-    signature = app.signature(dict(link))
-    signature.apply_async(args=[job["id"]] if not signature.immutable else None, retry=False)
+_LINKS: Final = CeleryLinks(app, hostname=lambda: _Process.hostname)

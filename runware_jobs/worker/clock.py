@@ -19,19 +19,21 @@ import structlog
 from runware_jobs.steps.accounts import look_after_account
 from runware_jobs.steps.announce import announce
 from runware_jobs.steps.archive import archive
-from runware_jobs.steps.deliver import deliver
 from runware_jobs.steps.hints import take_hints
 from runware_jobs.steps.inputs import upload_inputs
+from runware_jobs.steps.progress import tell_progress
 from runware_jobs.steps.recount import recount
 from runware_jobs.steps.rescue import adopt, catch_up, complete_batches, pass_deadlines, prepare_partitions
+from runware_jobs.steps.signals import finish_signals, forget_signals, send_signals
 from runware_jobs.store import processes
 
+from .delivering import Delivering
 from .polling import Polling
 from .submitting import Submitting
 from .waiting import pause
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from runware_jobs.steps.context import Context
 
@@ -42,6 +44,8 @@ _ACCOUNT_EVERY_S: Final = 1.0
 _RECEIVER_DRAIN_S: Final = 2.0
 _GIVE_BACK_WITHIN_S: Final = 0.8  # the loop waits a second for what it cancels
 _OUTBOX_EVERY_S: Final = 1.0
+_PROGRESS_EVERY_S: Final = 60.0
+_FORGET_EVERY_S: Final = 3600.0
 _INPUTS_EVERY_S: Final = 1.0
 _UPLOADS_AT_ONCE: Final = 2  # a slow one holds up as many others as this leaves
 _STAND_BY_EVERY_S: Final = 1.0
@@ -69,11 +73,13 @@ class Clock:
             draining=self._draining,
             follow=self._polling.follow,
         )
+        self._delivering = Delivering(lambda: self._context, draining=self._draining)
 
     def wake_submit(self) -> None:
-        """Look for queued jobs now."""
+        """Look for queued jobs now, and for webhooks: whoever cancels a job wakes us like this too."""
         self._inputs_due.set()
         self._submitting.wake()
+        self._context.outbox_due.webhooks.set()
 
     def wake_outbox(self) -> None:
         """Look for what is to leave now."""
@@ -106,8 +112,21 @@ class Clock:
             ),
             self._repeat("catch_up", self._catch_up, every_s=self._context.tempo.lease_s / 2),
             self._repeat(
-                "outbox", self._outbox_until_drained, every_s=_OUTBOX_EVERY_S, hint=self._context.outbox_due
+                "outbox",
+                lambda: self._until_drained(self._outbox()),
+                every_s=_OUTBOX_EVERY_S,
+                hint=self._context.outbox_due,
             ),
+            self._repeat(
+                "links",
+                lambda: self._until_drained(self._links()),
+                every_s=_OUTBOX_EVERY_S,
+                hint=self._context.outbox_due.links,
+            ),
+            self._delivering.run(),
+            self._tell_receivers(),
+            self._tell_progress(),
+            self._repeat("forget", self._forget, every_s=_FORGET_EVERY_S),
             self._repeat("partitions", self._partitions, every_s=_PARTITIONS_EVERY_S),
             self._repeat("recount", self._recount, every_s=_RECOUNT_EVERY_S),
         )
@@ -186,6 +205,8 @@ class Clock:
 
     async def _look_after_account(self) -> float | None:
         """Ask about an account that may send nothing; everything stays queued meanwhile (P7)."""
+        if not self._is_clock:
+            return None
         if await look_after_account(self._context):
             self._submitting.wake()
         return None
@@ -203,10 +224,10 @@ class Clock:
         self._submitting.wake()
 
     async def _rescue(self) -> float | None:
-        if self._is_clock:
-            self._polling.follow(await adopt(self._context))
-        else:
+        if not self._is_clock:
             await self._lapse()
+            return None
+        self._polling.follow(await adopt(self._context))
         if await pass_deadlines(self._context) + await complete_batches(self._context):
             self._context.outbox_due.set()
         return None
@@ -232,9 +253,9 @@ class Clock:
         self._polling.follow(await catch_up(self._context))
         return None
 
-    async def _outbox_until_drained(self) -> float | None:
-        """Send what is to leave; draining waits for no receiver: its row comes again."""
-        sending = asyncio.ensure_future(self._outbox())
+    async def _until_drained(self, work: Coroutine[None, None, float | None]) -> float | None:
+        """Send what is to leave; draining waits for no receiver and no broker: its row comes again."""
+        sending = asyncio.ensure_future(work)
         draining = asyncio.ensure_future(self._draining.wait())
         try:
             await asyncio.wait({sending, draining}, return_when=asyncio.FIRST_COMPLETED)
@@ -245,8 +266,38 @@ class Clock:
             draining.cancel()
 
     async def _outbox(self) -> float | None:
-        sent = await announce(self._context) + await deliver(self._context) + await archive(self._context)
-        return 0.0 if sent else None
+        return 0.0 if await archive(self._context) else None
+
+    async def _links(self) -> float | None:
+        return 0.0 if await announce(self._context) else None
+
+    async def _tell_receivers(self) -> None:
+        """Tell receivers of signals beside all else; draining waits a moment for those that are at it."""
+        await self._repeat(
+            "signals", self._signals, every_s=_OUTBOX_EVERY_S, hint=self._context.outbox_due.signals
+        )
+        await finish_signals(self._context, within_s=_RECEIVER_DRAIN_S)
+
+    async def _signals(self) -> float | None:
+        return 0.0 if await send_signals(self._context) else None
+
+    async def _tell_progress(self) -> None:
+        news = self._context.progress
+        await self._repeat("progress", self._progress, every_s=_PROGRESS_EVERY_S, hint=news.due)
+        await news.aclose()
+
+    async def _progress(self) -> float | None:
+        # What is newer takes its turn, however often it is said meanwhile.
+        more_in_s = await tell_progress(self._context)
+        if more_in_s is not None:
+            await pause(more_in_s, self._draining)
+            return 0.0
+        return None
+
+    async def _forget(self) -> float | None:
+        if self._is_clock:
+            await forget_signals(self._context)
+        return None
 
     async def _recount(self) -> float | None:
         if self._is_clock:

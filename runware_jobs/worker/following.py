@@ -36,7 +36,7 @@ class Following:
         # Where a task waits. An entry whose number is another is left over in a heap.
         self._places: dict[UUID, int] = {}
         self._watches: dict[UUID, Watch] = {}
-        self._hastened: dict[UUID, float] = {}
+        self._hastened: dict[UUID, tuple[float, float]] = {}
         self._numbers = itertools.count()
 
     def __len__(self) -> int:
@@ -69,8 +69,8 @@ class Following:
     def take_group(self, now: float, *, size: int) -> list[Watch]:
         """Take up to `size` tasks for one message, the longest due first, then whoever is ripe.
 
-        None unless one is due, or enough are ripe. What is taken is followed still,
-        until it is put back.
+        None unless one is due, or enough are ripe. One that is to be asked about alone is
+        taken alone. What is taken is followed still, until it is put back.
         """
         due_at = self.first_due_at()
         is_full = self._count_ripe(now) >= size
@@ -78,10 +78,15 @@ class Following:
             return []
         taken: list[Watch] = []
         while self._due and self._due[0][0] <= now and len(taken) < size:
+            if taken and (taken[0].is_alone or self._due[0][2].is_alone):
+                break
             taken.append(heapq.heappop(self._due)[2])
             self._forget(taken[-1])
             self._drop_left_over(self._due)
-        for watch in list(itertools.islice(self._ripe.values(), size - len(taken))):
+        if taken and taken[0].is_alone:
+            return taken
+        company = (watch for watch in self._ripe.values() if not watch.is_alone)
+        for watch in list(itertools.islice(company, size - len(taken))):
             taken.append(watch)
             self._forget(watch)
         return taken
@@ -92,30 +97,38 @@ class Following:
         for watch in taken:
             if self._watches.get(watch.task_uuid) is not watch:
                 continue  # everything was dropped meanwhile: the lease was lost
-            hastened_at = self._hastened.pop(watch.task_uuid, None)
+            hastened = self._hastened.pop(watch.task_uuid, None)
             if watch.task_uuid in keep:
-                if hastened_at is not None:
-                    watch.ripe_at = watch.due_at = hastened_at
                 self._push(watch)
+                if hastened is not None:
+                    self._bring_forward(watch, *hastened)
             else:
                 del self._watches[watch.task_uuid]
 
-    def hasten(self, task_uuids: Iterable[UUID], now: float) -> None:
-        """Make these due now, where they are followed; one that is being asked about is due afterwards."""
+    def hasten(self, task_uuids: Iterable[UUID], now: float, *, minimum_s: float = 0.0) -> None:
+        """Make these due now, where they are followed; one that is being asked about is due afterwards.
+
+        Either is due `minimum_s` after the platform was last asked about it at the soonest.
+        """
         for task_uuid in task_uuids:
             watch = self._watches.get(task_uuid)
             if watch is None:
                 continue
             if task_uuid in self._places:
-                watch.ripe_at = watch.due_at = now
-                self._push(watch)
+                self._bring_forward(watch, now, minimum_s)
             else:
-                self._hastened[task_uuid] = now
+                self._hastened[task_uuid] = (now, minimum_s)
 
     def clear(self) -> None:
         """Follow nothing any more."""
         for kept in (self._due, self._ripening, self._ripe, self._places, self._watches, self._hastened):
             kept.clear()
+
+    def _bring_forward(self, watch: Watch, now: float, minimum_s: float) -> None:
+        at = now if watch.looked_at is None else max(now, watch.looked_at + minimum_s)
+        if at < watch.due_at:
+            watch.ripe_at = watch.due_at = at
+            self._push(watch)
 
     def _push(self, watch: Watch) -> None:
         number = next(self._numbers)

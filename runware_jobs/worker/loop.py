@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -17,16 +18,20 @@ from runware_jobs.assembly import account_urls, open_worker
 from runware_jobs.errors import RunwareJobsError
 from runware_jobs.options import read_id, read_options
 from runware_jobs.producer import Producer
+from runware_jobs.steps.celery_intake import note_replay, require_chords
 from runware_jobs.steps.enqueue import ask
+from runware_jobs.store.jobs import read_states
 
 from .clock import Clock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
     from runware_jobs.assembly import Services
     from runware_jobs.settings import Settings
-    from runware_jobs.steps.context import PublishLink, SendSignal
+    from runware_jobs.steps.context import CelerySide, PublishLink, Receivers
 
 _log = structlog.get_logger()
 DRAIN_WITHIN_S: Final = 4.0
@@ -50,20 +55,23 @@ class WorkerLoop:
         services: Services,
         *,
         signals: list[str],
-        send_signal: SendSignal,
+        receivers: Receivers,
         publish_link: PublishLink,
+        celery: CelerySide,
         failed: Callable[[Exception], None],
     ) -> None:
         self._settings = settings
         self._services = services
         self._signals = signals
-        self._send_signal = send_signal
+        self._receivers = receivers
         self._publish_link = publish_link
+        self._celery = celery
         self._failed = failed
         self._loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()
         self._clock: Clock | None = None
         self._producer: Producer | None = None
+        self._engine: AsyncEngine | None = None
         self._ready = threading.Event()
         self._told_to_stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="runware-jobs-loop", daemon=True)
@@ -90,27 +98,64 @@ class WorkerLoop:
         """Whether it has come to its end."""
         return self._told_to_stop.is_set() and not self._thread.is_alive()
 
-    def intake(self, kind: str, params: dict[str, Any], options: dict[str, Any], *, task_id: str) -> str:
-        """Write a job for a producer that only has a broker; from any thread, blocks until committed.
+    def intake(
+        self,
+        kind: str,
+        params: dict[str, Any],
+        options: dict[str, Any],
+        *,
+        request: Any,
+        canvas: dict[str, Any],
+    ) -> None:
+        """Write a job for a Celery task, with what should follow it; from any thread, blocks until committed.
 
-        Doing it twice with one `task_id` is one job.
+        `request` is the task's, whose id becomes the job's; `canvas` is what of it is kept.
+        Doing it twice with one id is one job.
 
         Raises:
             RunwareJobsError: the request is wrong.
             TimeoutError: the database did not answer in time; the job may be there.
         """
-        asked = ask(params, read_options(options, self._settings), kind=kind, job_id=read_id(task_id))
+        asked = ask(
+            params,
+            replace(read_options(options, self._settings), canvas=canvas),
+            kind=kind,
+            job_id=read_id(request.id),
+        )
+
+        async def take_in() -> None:
+            assert self._engine is not None and self._producer is not None  # noqa: S101, PT018  it is ready
+            await require_chords(self._engine, vars(request))
+            [job] = await self._producer.add([asked], tenant=asked.job.options.tenant)
+            await note_replay(self._engine, request.id, job["id"], vars(request))
+
+        self._wait_for(take_in)
+
+    def require_database(self) -> None:
+        """Wait until the database answers; from any thread.
+
+        Raises:
+            TimeoutError: it did not in time.
+            OperationalError: it is away.
+        """
+
+        async def ask_it() -> None:
+            assert self._engine is not None  # noqa: S101  it is ready
+            async with self._engine.connect() as connection:
+                await read_states(connection, [])
+
+        self._wait_for(ask_it)
+
+    def _wait_for(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
         if not self._ready.wait(_INTAKE_WITHIN_S) or self._producer is None:
             raise TimeoutError("the worker's loop is not ready")
-        adding = asyncio.run_coroutine_threadsafe(
-            self._producer.add([asked], tenant=asked.job.options.tenant), self._loop
-        )
+        working = asyncio.run_coroutine_threadsafe(work(), self._loop)
         try:
-            return str(adding.result(timeout=_INTAKE_WITHIN_S)[0]["id"])
+            working.result(timeout=_INTAKE_WITHIN_S)
         except RunwareJobsError:
             raise
         except Exception:
-            adding.cancel()
+            working.cancel()
             self._told_to_stop.wait(_INTAKE_AGAIN_S)
             raise
 
@@ -175,10 +220,12 @@ class WorkerLoop:
             self._settings,
             self._services,
             signals=self._signals,
-            send_signal=self._send_signal,
+            receivers=self._receivers,
             publish_link=self._publish_link,
+            celery=self._celery,
         ) as context:
             self._clock = Clock(context)
+            self._engine = context.engine
             base_url, fallback_url = account_urls(self._settings)
             self._producer = Producer(
                 context.engine,

@@ -62,8 +62,9 @@ class Polling:
         self._due.set()
 
     def hasten(self, task_uuids: Iterable[UUID]) -> None:
-        """Ask about these now, where they are followed."""
-        self._following.hasten(task_uuids, time.monotonic())
+        """Ask about these now, where they are followed and were not asked about a moment ago."""
+        minimum_s = self._context().tempo.poll_min_interval_s
+        self._following.hasten(task_uuids, time.monotonic(), minimum_s=minimum_s)
         self._due.set()
 
     def drop(self) -> None:

@@ -23,6 +23,7 @@ from runware_jobs.embedded.binaries import find_binaries
 from runware_jobs.embedded.places import find_places
 from runware_jobs.store.database import migrate
 from tests.support.customs import Customs
+from tests.support.faulty_receiver import FaultyReceiver
 from tests.support.forked_workers import Nursery
 from tests.support.polling import poll_until
 from tests.support.relay import LoopThread, Relay, Upstream
@@ -76,6 +77,7 @@ class Lane:
         self.loop = stack.enter_context(LoopThread())
         self.emulator = stack.enter_context(RestartableEmulator(folder, speed=SPEED))
         self.nursery = stack.enter_context(Nursery())
+        self.receiver = stack.enter_context(FaultyReceiver(self.loop))
         self.broker = Relay(self.loop, Upstream(path=self._redis_socket))
         self.seats = [Seat(self, number) for number in range(4)]
         self.customs = Customs()

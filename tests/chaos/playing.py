@@ -33,6 +33,7 @@ def play(lane: Lane, plan: Plan, scenario: Callable[[Run], None], folder: Path) 
             run.figures.problems += run.lane.customs.wrong
             books = run.books()
             run.figures.problems += [one for one in compare_books(books) if one not in run.figures.problems]
+            run.figures.problems += [one for check in run.checks for one in check()]
             _count(run, books)
         run.figures.seconds = time.monotonic() - started
         if run.figures.problems:
@@ -99,6 +100,8 @@ def _dump(run: Run) -> None:
         "result",
         "event",
         "outbox",
+        "delivery",
+        "receiver",
         "process",
         "account",
         "bucket",

@@ -52,6 +52,11 @@ class Run:
         self.may_be_late: set[str] = set()
         self.may_pay_twice: set[str] = set()
         self.logs: list[Path] = []
+        # What a scenario adds to the end: who is healed then, whether the waits of webhooks are cut
+        # short, and what is looked at when all is over.
+        self.heals: list[Callable[[], None]] = []
+        self.turns_time = False
+        self.checks: list[Callable[[], list[str]]] = []
         self._stopped: set[int] = set()
         self._enqueued = 0
         folder.mkdir(parents=True, exist_ok=True)
@@ -259,12 +264,7 @@ class Run:
 
     def finish(self) -> None:
         """Let everything heal, end, and be told; retry by hand what was lost; then stop the workers."""
-        self.lane.emulator.heal()
-        self.lane.broker.open()
-        self.lane.platform.open()
-        for seat in self.lane.seats:
-            seat.traps.clear()
-            seat.postgres.open()
+        self._heal()
         for number in list(self._stopped):
             self.go_on(number)
         for number, worker in list(self.workers.items()):
@@ -277,9 +277,23 @@ class Run:
             if not self._retry_lost():
                 break
             self._until_quiet()
+        if self.turns_time:
+            # What is under way is given back first: its holders must not be overtaken.
+            for number in list(self.workers):
+                self.drain(number)
         self._drain_outbox()
         for number in list(self.workers):
-            self._drain(number)
+            self.drain(number)
+
+    def _heal(self) -> None:
+        self.lane.emulator.heal()
+        self.lane.broker.open()
+        self.lane.platform.open()
+        for seat in self.lane.seats:
+            seat.traps.clear()
+            seat.postgres.open()
+        for heal in self.heals:
+            heal()
 
     def _until_quiet(self) -> None:
         def look() -> bool:
@@ -315,6 +329,9 @@ class Run:
         with self.lane.connect() as connection:
             # What a killed process had claimed is due again in a minute or two: as if they had passed.
             connection.execute("UPDATE runware_jobs.outbox SET due_at = now() WHERE NOT is_dead")
+            connection.execute("UPDATE runware_jobs.receiver SET rests_until = now()")
+        if not self.workers:
+            self.start(0)
         self.until(
             "SELECT (NOT EXISTS (SELECT FROM outbox) AND NOT EXISTS (SELECT FROM batch WHERE sealed_at IS NOT NULL"
             " AND finished_at IS NULL))::int",
@@ -322,7 +339,8 @@ class Run:
             within_s=30,
         )
 
-    def _drain(self, number: int) -> None:
+    def drain(self, number: int) -> None:
+        """SIGTERM, and wait for a worker's end."""
         worker = self.workers.pop(number)
         worker.signal(signal.SIGTERM)
         if not worker.wait(_DRAINS_WITHIN_S):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-from tests.chaos import breaking, killing, pausing, people
+from tests.chaos import breaking, killing, pausing, people, telling
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +38,9 @@ SCENARIOS: dict[str, Callable[[Run], None]] = {
         people.minds,
         people.budgets,
         people.mixed,
+        telling.deliverer_killed,
+        telling.deliverers_killed,
+        telling.deliverer_cut_off,
     )
 }
 

@@ -228,7 +228,7 @@ def test_command_that_asks_the_platform_lifts_no_limit_of_the_workers(monkeypatc
 
     async def work_as_a_worker(settings, services) -> None:
         async with open_worker(
-            settings, services, signals=[], send_signal=print, publish_link=print
+            settings, services, signals=[], receivers=lambda _: (), publish_link=print
         ) as context:
             await look(context)
 

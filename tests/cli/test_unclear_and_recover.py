@@ -70,7 +70,7 @@ def as_worker(queue_env):
                 settings,
                 find_services(settings),
                 signals=[],
-                send_signal=lambda *_: None,
+                receivers=lambda _: (),
                 publish_link=lambda *_: None,
             )
             async with opening as context:
@@ -244,6 +244,7 @@ def test_recover_with_nothing_to_do_pauses_nothing(command, look):
         "open_at_copy": 0,
         "unanswered": 0,
         "is_resumed": True,
+        "unanswered_jobs": [],
     }
     assert look("SELECT state, pause_reason FROM account") == [{"state": "open", "pause_reason": None}]
     assert "0 queued jobs" in command("recover", "--since", NOW)[2]
@@ -257,6 +258,27 @@ def test_recover_does_not_begin_while_a_worker_is_alive(command, doubtful, look)
     assert (code, out) == (2, "")
     assert "workers are alive" in err
     assert look("SELECT state FROM account") == [{"state": "paused"}]
+
+
+def test_recover_gives_up_a_platform_that_is_silent_and_says_what_is_left(command, as_worker, emulator, look):
+    async def queue(context):
+        async with context.engine.begin() as connection:
+            jobs = await enqueue_jobs(connection, base_url=emulator.http_base_url)
+            await processes.give_back(connection, context.owner)
+        return jobs
+
+    [job] = as_worker(queue)
+    emulator.inject({"on": "poll", "action": {"kind": "status", "status": 503}})
+
+    code, out, _err = command("recover", "--since", NOW, "--patience", "1", "--json")
+    told = command("recover", "--since", NOW, "--patience", "1")
+
+    assert (code, told[0]) == (1, 1)
+    assert json.loads(out)["unanswered_jobs"] == [str(job)]
+    assert str(job) in told[2]
+    assert "account resume" in told[2]
+    assert look("SELECT state FROM account") == [{"state": "paused"}]
+    assert emulator.ledger()["tasks"] == {}
 
 
 @pytest.mark.slow

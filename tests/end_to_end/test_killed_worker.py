@@ -69,3 +69,27 @@ def test_a_worker_that_is_asked_to_end_gives_back_what_it_follows(
 
     [task] = emulator.ledger()["tasks"].values()
     assert (task["submits"], len(job.attempts)) == (1, 1)
+
+
+def test_worker_that_stood_by_does_what_is_due_when_the_one_with_the_seat_is_killed(
+    environment: dict[str, str], jobs: Jobs, emulator: EmulatorProcess, tmp_path: Path
+) -> None:
+    """Deadlines and ended batches, too: nobody else looks at them."""
+    emulator.configure(latencies={"image": 10_000_000})
+    told = environment | {"RUNWARE_JOBS_CLOCKS": "1"}
+    seated = start_worker(told, log=tmp_path / "seated.log")
+    try:
+        seated.wait_until_ready()
+        poll_until(lambda: "clock_seated" in seated.log.read_text(), what="a seat")
+        with running_worker(told, log=tmp_path / "standing.log") as standing:
+            batch = jobs.enqueue_many([{"positivePrompt": "x"}], name="b", defaults=DEFAULTS, deadline_s=2)
+            poll_until(lambda: batch.refresh().counts.get("running"), what="the job running")
+            seats_before = "clock_seated" in standing.log.read_text()
+            seated.kill()
+            poll_until(lambda: batch.refresh().counts.get("failed"), what="the end of a late job")
+            poll_until(lambda: batch.refresh().state == "completed", what="the end of its batch")
+    finally:
+        if seated.process.poll() is None:
+            seated.kill()
+
+    assert not seats_before

@@ -14,7 +14,7 @@ from standardwebhooks.webhooks import Webhook
 from runware_jobs import InvalidJob, JobFailed
 from runware_jobs.core.signing import Vault
 from runware_jobs.store.database import open_engine
-from runware_jobs.store.outbox import read_endpoints
+from runware_jobs.store.endpoints import read_endpoints
 from tests.support.polling import poll_until
 from tests.support.receiver import running_receiver
 from tests.support.worker_process import running_worker

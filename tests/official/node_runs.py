@@ -5,41 +5,29 @@ The first test that asks installs and runs; the other test processes wait for it
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
 import os
 import re
-import shutil
 import subprocess
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
-
-import pytest
+from typing import TYPE_CHECKING, Any
 
 from tests.support.emulator_process import running_emulator
+from tests.support.node_packages import locked, skip_or_fail, why_missing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
+
+    import pytest
 
     Reports = Mapping[str, Mapping[str, Any]]
 
 NODE = Path(__file__).parent / "node"
-_LOCK_FILE = NODE / "package-lock.json"
-_INSTALLED = NODE / "node_modules" / ".installed-from"
-_OLDEST_NODE = 20
-# Both together stay below the time that a test has.
-_INSTALL_WITHIN_S = 55
+# Together with the installing it stays below the time that a test has.
 _RUN_WITHIN_S = 55
 # Trainings end within a poll; everything else is a hundred times as fast as the platform.
 _LATENCIES = {"training": 60, "modelUpload": 20}
 _SPEED = 100
-# What npm says when nobody answers, as opposed to a package that is not what the lock promises.
-_UNREACHABLE = (
-    *("ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "ENETUNREACH", "EHOSTUNREACH", "ETIMEDOUT"),
-    *("ERR_SOCKET_TIMEOUT", "E407", "E502", "E503", "E504"),
-)
 
 
 def scenarios_in(folder: str) -> list[str]:
@@ -57,44 +45,14 @@ def run_once(script: str, tmp_path_factory: pytest.TempPathFactory) -> Reports:
     if "PYTEST_XDIST_WORKER" in os.environ:
         shared = shared.parent
     said, missing = shared / f"{script}.lines", shared / "node.missing"
-    with _locked(shared / "node.lock"):
-        reason = missing.read_text() if missing.exists() else _require_node() or _install()
+    with locked(shared / "node.lock"):
+        reason = missing.read_text() if missing.exists() else why_missing(NODE)
         if reason is None and not said.exists():
             said.write_text(_run(script, shared))
     if reason is not None:
         missing.write_text(reason)
-        _not_here(reason)
+        skip_or_fail(reason)
     return {report["scenario"]: report for report in map(json.loads, said.read_text().splitlines())}
-
-
-def _require_node() -> str | None:
-    """Say what is missing on this machine, or None."""
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        return "Node and npm are not on PATH"
-    said = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()
-    is_old = int(said.lstrip("v").partition(".")[0]) < _OLDEST_NODE
-    return f"Node {said} is older than {_OLDEST_NODE}" if is_old else None
-
-
-def _install() -> str | None:
-    """Bring node_modules to what package-lock.json says, unless it is; say why that cannot be, or None."""
-    wanted = hashlib.sha256(_LOCK_FILE.read_bytes()).hexdigest()
-    # Another session may be at it in this folder: the lock is on the file that both read.
-    with _locked(_LOCK_FILE):
-        if _INSTALLED.exists() and _INSTALLED.read_text() == wanted:
-            return None
-        command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1"]
-        try:
-            done = subprocess.run(
-                command, cwd=NODE, capture_output=True, text=True, check=False, timeout=_INSTALL_WITHIN_S
-            )
-        except subprocess.TimeoutExpired:
-            return "npm could not install the official JavaScript packages in time"
-        if done.returncode and any(word in done.stderr for word in _UNREACHABLE):
-            return "npm does not reach a registry to install the official JavaScript packages from"
-        assert done.returncode == 0, done.stderr
-        _INSTALLED.write_text(wanted)
-        return None
 
 
 def _run(script: str, shared: Path) -> str:
@@ -115,20 +73,3 @@ def _run(script: str, shared: Path) -> str:
         )
     assert done.returncode == 0, f"{script} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
     return done.stdout
-
-
-def _not_here(reason: str) -> NoReturn:
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"{reason}; CI has to have it")
-    pytest.skip(reason)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold this file for one process at a time; it is made if it is not there, and never changed."""
-    file = os.open(path, os.O_RDONLY | os.O_CREAT)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(file)

@@ -35,6 +35,7 @@ READ_AT_RUN_TIME = {
     "runware_jobs/migrations/script.py.mako",
     "runware_jobs/migrations/versions/0001_first_tables.py",
     "runware_jobs/migrations/versions/0002_limits_and_pauses.py",
+    "runware_jobs/migrations/versions/0003_what_leaves.py",
 }
 
 

@@ -20,6 +20,7 @@ from tests.support.queued import register_worker
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from runware_jobs.steps.context import Receiver
     from runware_jobs.steps.watch import Watch
 
 TEMPO = Tempo(
@@ -44,6 +45,10 @@ class Heard:
 
     signals: list[tuple[str, Any, Any]] = field(default_factory=list)
     links: list[tuple[Any, Any]] = field(default_factory=list)
+
+    def receivers(self, name: str) -> list[Receiver]:
+        """Give the one receiver of each signal, which writes down what it is told."""
+        return [("heard", lambda job, event: self.signals.append((name, job, event)))]
 
 
 @pytest.fixture
@@ -89,7 +94,8 @@ def workers(engine, emulator, heard):
                 secret=secret,
                 tempo=replace(TEMPO, **tempo),
                 signals=frozenset(signals),
-                send_signal=lambda *told: heard.signals.append(told),
+                receivers=heard.receivers,
+                progress_sender=sender,
                 publish_link=lambda *told: heard.links.append(told),
                 random=lambda: 0.5,
             )

@@ -1,4 +1,4 @@
-"""Signals, links and copies: told once each, repeated after a failure, never to the wrong process."""
+"""Links and copies: told once each, repeated after a failure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from tests.support.queued import enqueue_jobs
 from tests.support.rows import change_rows, read_rows
 
 LINK, SORRY = {"task": "app.tell", "args": [1]}, {"task": "app.sorry"}
-ALL = ("on_result", "on_progress", "on_state")
 
 
 async def outbox_of(engine):
@@ -31,38 +30,6 @@ async def outbox_of(engine):
 async def announce_all(context):
     while await announce(context):
         pass
-
-
-async def test_receivers_hear_each_move_in_order_with_the_job(engine, emulator, workers, heard):
-    async with workers(signals=ALL) as context:
-        [job_id] = await added(engine)
-        await follow(context, (await submit(context)).watches)
-        heard.signals.clear()  # progress is told at once, the moves leave by the outbox
-        await announce_all(context)
-    told = [(name, event["type"], event["seq"]) for name, _, event in heard.signals]
-    [[_, job, event]] = [one for one in heard.signals if one[0] == "on_result"]
-
-    assert told == [
-        ("on_state", "job.queued", 1),
-        ("on_state", "job.submitted", 2),
-        ("on_result", "job.result", 3),
-        ("on_state", "job.succeeded", 4),
-    ]
-    assert str(job_id) == job["id"] == event["job_id"]
-    assert event["data"]["result"]["imageURL"]
-    assert "_links" not in job
-    assert await outbox_of(engine) == []
-
-
-async def test_process_without_receivers_leaves_signals_to_those_that_have_them(
-    engine, emulator, workers, heard
-):
-    async with workers(signals=ALL) as listening, workers() as deaf:
-        await added(engine)
-        await announce_all(replace(deaf, send_signal=lambda *_: None))  # nobody there to hear it
-        await announce_all(listening)
-
-    assert [event["type"] for _, _, event in heard.signals] == ["job.queued"]
 
 
 @pytest.mark.parametrize(

@@ -119,3 +119,36 @@ async def test_platform_that_is_busy_says_nothing_against_an_input(engine, emula
 
     assert await rows(engine, "SELECT state, inputs FROM job") == [{"state": "queued", "inputs": "awaited"}]
     assert await rows(engine, "SELECT failures FROM input") == [{"failures": 0}]
+
+
+OUTAGE = {"on": "any", "action": {"kind": "reset"}}
+REFUSED_FOR_NOW = {
+    "on": "any",
+    "taskType": "mediaStorage",
+    "count": 1,
+    "action": {"kind": "status", "status": 400, "body": "task", "code": "uploadFailed"},
+}
+
+
+async def test_outage_of_the_whole_platform_fails_no_job_however_long_it_lasts(engine, emulator, workers):
+    emulator.inject(OUTAGE)
+    await added(engine, picture())
+    async with workers() as context:
+        await tried(engine, context, times=17)
+        during = await rows(engine, "SELECT state, inputs FROM job")
+        emulator.reset()
+        await tried(engine, context, times=1)
+
+    assert during == [{"state": "queued", "inputs": "awaited"}]
+    assert await rows(engine, "SELECT state, inputs FROM job") == [{"state": "queued", "inputs": "ready"}]
+
+
+async def test_uploads_without_an_answer_do_not_count_as_refusals(engine, emulator, workers):
+    emulator.inject({**NEVER_ARRIVES, "count": 5})
+    await added(engine, picture())
+    async with workers() as context:
+        await tried(engine, context, times=5)
+        emulator.inject(REFUSED_FOR_NOW)
+        await tried(engine, context, times=2)
+
+    assert await rows(engine, "SELECT state, inputs FROM job") == [{"state": "queued", "inputs": "ready"}]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from runware_jobs.client import create_runware_error
 from runware_jobs.errors import NotPossible
 from runware_jobs.steps.recover import recover
 from runware_jobs.steps.rescue import adopt
@@ -110,3 +112,39 @@ async def test_account_that_a_person_has_paused_stays_paused(engine, emulator, w
 
     assert not seen.is_resumed
     assert account == {"state": "paused", "pause_reason": "prices"}
+
+
+class WithoutArchive:
+    """The platform whose archive never answers this key."""
+
+    def __init__(self, client):
+        self._client = client
+
+    def __getattr__(self, name):
+        return getattr(self._client, name)
+
+    async def get_task_details(self, _params):
+        raise create_runware_error("", "away", status_code=503)
+
+
+async def test_archive_that_never_answers_is_not_waited_for_without_end(engine, emulator, workers, restored):
+    """What nobody said anything of is named and is not sent; a later run goes on with it."""
+    before = emulator.ledger()["totals"]["accepted"]
+    async with workers() as worker:
+        context = replace(worker, client=WithoutArchive(worker.client))
+        seen = await recover(
+            context, since=restored.taken_at, sends_unknown=False, told=lambda _: None, patience_s=0.0
+        )
+    async with engine.connect() as connection:
+        queued = await read_rows(connection, "SELECT id FROM job WHERE state = 'queued' ORDER BY id")
+        [account] = await read_rows(connection, "SELECT state FROM account")
+    async with workers() as context:
+        again = await recover(context, since=restored.taken_at, sends_unknown=False, told=lambda _: None)
+
+    assert not seen.is_resumed
+    assert seen.found >= 10
+    assert {row["id"] for row in queued} <= set(seen.unanswered_jobs)
+    assert seen.unanswered > 0
+    assert account == {"state": "paused"}
+    assert (again.is_resumed, again.unanswered_jobs) == (True, ())
+    assert emulator.ledger()["totals"]["accepted"] == before

@@ -13,6 +13,7 @@ from runware_jobs.core.answers import CostPer
 from runware_jobs.core.request import Options
 from runware_jobs.steps.enqueue import ask, plan
 from runware_jobs.steps.poll import poll
+from runware_jobs.steps.questions import Silence
 from runware_jobs.steps.rescue import adopt
 from runware_jobs.steps.submit import claim_group, send_group, submit
 from runware_jobs.steps.unclear import Found, settle_by_hand
@@ -246,3 +247,131 @@ async def test_result_that_was_forgotten_before_a_lost_callback_is_found_in_the_
 
     assert (left, job["state"], job["billing"]) == ([], "succeeded", "billed")
     assert arrivals(emulator) == [(1, 1)]
+
+
+class Poisoned(Unknowing):
+    """A platform that answers a whole request with an error where one of the `poison` tasks stands in it.
+
+    `is_down`: each request. `questions` are the tasks of each request, as they came; what
+    nobody has is a task, too.
+    """
+
+    def __init__(self, client, *, status=500, poison=()):
+        super().__init__(client)
+        self.status = status
+        self.poison = {str(task) for task in poison}
+        self.is_down = False
+        self.forgets = False
+        self.questions = []
+
+    async def poll_many(self, tasks, **options):
+        self.questions.append(list(tasks))
+        if not self.is_down and not self.poison & set(tasks):
+            return await self._client.poll_many(tasks, **options)
+        return {task: NoAnswer(create_runware_error("", "no", status_code=self.status)) for task in tasks}
+
+
+@pytest.mark.parametrize("status", [500, 403])
+async def test_group_that_one_task_spoils_is_divided_and_that_one_asked_about_alone(
+    engine, emulator, workers, status
+):
+    await added(engine, 16)
+    async with workers() as worker:
+        platform = Poisoned(worker.client, status=status)
+        context = replace(worker, client=platform)
+        watches = (await submit(context)).watches
+        platform.poison = {str(watches[5].task_uuid)}
+        left = await poll(context, watches)
+        divided = len(platform.questions)
+        left = await follow(context, [watch for watch in left if not watch.is_alone])
+        [spoiling] = [watch for watch in watches if watch.is_alone]
+        platform.poison = set()
+        await follow(context, [spoiling])
+    async with engine.connect() as connection:
+        states = await read_rows(connection, "SELECT state, count(*) AS jobs FROM job GROUP BY 1")
+
+    assert divided <= 1 + 1 + 2 * 4  # the group, whether anybody is answered, and two halves four times
+    assert left == []
+    assert spoiling.task_uuid == watches[5].task_uuid
+    assert states == [{"state": "succeeded", "jobs": 16}]
+
+
+async def test_outage_divides_no_group_and_ends_nothing_however_long_it_lasts(engine, emulator, workers):
+    await added(engine, 16)
+    async with workers(lost_after_s=0, stuck_after_s=0) as worker:
+        now = [0.0]
+        platform = Poisoned(worker.client)
+        context = replace(worker, client=platform, silence=Silence(clock=lambda: now[0]))
+        watches = (await submit(context)).watches
+        platform.is_down = True
+        for _ in range(100):
+            now[0] += 1.0
+            watches = await poll(context, watches)
+        asked = len(platform.questions)
+    async with engine.connect() as connection:
+        attempts = await read_rows(connection, "SELECT DISTINCT state, settlement FROM attempt")
+
+    assert len(watches) == 16
+    assert asked <= 100 + 8  # whether it is one: after 1, 2, 4 seconds, and so on
+    assert attempts == [{"state": "accepted", "settlement": []}]
+
+
+@pytest.mark.parametrize("status", [500, 429, 403])
+async def test_task_of_which_alone_nothing_is_answered_is_given_up_like_one_that_is_stuck(
+    engine, emulator, workers, status
+):
+    [job_id] = await added(engine)
+    emulator.configure(latencies={"image": 10_000_000})
+    async with workers(lost_after_s=0) as worker:
+        now = [0.0]
+        platform = Poisoned(worker.client, status=status)
+        context = replace(worker, client=platform, silence=Silence(clock=lambda: now[0]))
+        watches = (await submit(context)).watches
+        platform.is_down = True  # an outage of everybody is no sign against it
+        impatient = replace(context, tempo=replace(context.tempo, stuck_after_s=0))
+        watches = await follow(impatient, watches, polls=20)
+        [meanwhile] = await attempts_of(engine, job_id)
+        platform.is_down, platform.poison = False, {str(watches[0].task_uuid)}
+        for _ in range(20):
+            now[0] += 10.0
+            watches = await poll(context, watches)
+        [between] = await attempts_of(engine, job_id)
+        for watch in watches:
+            watch.doubt_at = 0.0
+        now[0] += 10.0
+        left = await poll(impatient, watches)
+    job = await job_of(engine, job_id)
+
+    assert meanwhile["settlement"] == []
+    assert len(watches) == 1
+    assert steps_of(between) == ["getResponse refused", "archive known"]
+    assert (left, job["state"], job["error"]["code"], job["billing"]) == ([], "failed", "timeout", "unclear")
+
+
+async def test_silence_that_an_outage_has_interrupted_counts_anew(engine, emulator, workers):
+    """Written down a day ago; what this process has heard since then was an outage of everybody."""
+    [job_id] = await added(engine)
+    emulator.configure(latencies={"image": 10_000_000})
+    async with workers(lost_after_s=0) as worker:
+        now = [0.0]
+        platform = Poisoned(worker.client)
+        context = replace(worker, client=platform, silence=Silence(clock=lambda: now[0]))
+        watches = (await submit(context)).watches
+        platform.poison = {str(watches[0].task_uuid)}
+        await poll(context, watches)
+        watches[0].doubt_at = 0.0
+        now[0] += 10.0
+        await poll(context, watches)
+        [written] = await attempts_of(engine, job_id)
+        async with engine.begin() as connection:
+            await change_rows(
+                connection,
+                "UPDATE attempt SET settlement = jsonb_set(settlement, '{0,at}', to_jsonb(now() - interval '9 days'))",
+            )
+        watches[0].doubt_at = 0.0
+        now[0] += 10.0
+        left = await poll(context, watches)
+    [attempt] = await attempts_of(engine, job_id)
+
+    assert steps_of(written)[0] == "getResponse refused"
+    assert (len(left), attempt["state"]) == (1, "accepted")

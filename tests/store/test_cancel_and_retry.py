@@ -216,7 +216,7 @@ async def test_retry_failed_skips_what_may_have_been_billed_and_says_so(engine, 
         adopted = await read_job(connection, late)
         states = await read_rows(connection, "SELECT state, count(*) AS jobs FROM job GROUP BY 1 ORDER BY 1")
 
-    assert counts == (3, 1)
+    assert (counts.retried, counts.skipped) == (3, 1)
     assert (adopted["state"], adopted["run"]) == ("running", 1)
     assert {row["state"]: row["jobs"] for row in states} == {
         "failed": 1,
@@ -317,3 +317,29 @@ async def test_job_that_waits_for_its_second_attempt_is_not_late_to_start(engine
         late = await end_late_jobs(connection, limit=9)
 
     assert late == {}
+
+
+async def test_retry_failed_goes_piece_by_piece_and_takes_up_where_it_was_interrupted(engine, owner):
+    async with engine.begin() as connection:
+        batch_id = await open_batch(connection)
+        for decide in (refused, refused, lambda live: after_loss(live, "gone"), refused, refused):
+            _, task = await claimed(connection, owner, batch_id=batch_id)
+            await apply(connection, owner, task, decide)
+    async with engine.begin() as connection:
+        first = await retry_failed(connection, batch_id, limit=2)
+    async with engine.connect() as connection:
+        await retry_failed(connection, batch_id, after=first.last, limit=2)  # killed before it committed
+    pieces = []
+    last = None  # begun anew
+    while last is not None or not pieces:
+        async with engine.begin() as connection:
+            pieces.append(await retry_failed(connection, batch_id, after=last, limit=2))
+        last = pieces[-1].last
+    async with engine.connect() as connection:
+        jobs = await read_rows(
+            connection, "SELECT state, run, count(*) AS jobs FROM job GROUP BY 1, 2 ORDER BY 1"
+        )
+
+    assert (first.retried, first.skipped) == (2, 0)
+    assert (sum(one.retried for one in pieces), sum(one.skipped for one in pieces)) == (2, 1)
+    assert jobs == [{"state": "failed", "run": 1, "jobs": 1}, {"state": "queued", "run": 2, "jobs": 4}]

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from runware_jobs.core.identity import new_job_id
 from runware_jobs.core.request import Options, make_job
 from runware_jobs.errors import IdempotencyConflict, InvalidJob, JobForgotten, JobNotFound, NotPossible
-from runware_jobs.store import outbox, processes
+from runware_jobs.store import endpoints, processes
 from runware_jobs.store.batches import cancel_batch, complete_batches, create_batch, pause_batch, seal_batch
 from runware_jobs.store.database import sync_url
 from runware_jobs.store.enqueue import enqueue
@@ -300,10 +300,12 @@ async def test_queued_is_told_to_those_who_asked_for_it(engine):
         await processes.register(
             connection, account_id=account.account_id, host="h", pid=2, signals=["on_state"]
         )
-        wanted = await outbox.add_endpoint(
+        wanted = await endpoints.add_endpoint(
             connection, tenant="default", url="https://a.test", events=["job.queued"], secret=b"s"
         )
-        await outbox.add_endpoint(connection, tenant="default", url="https://b.test", events=[], secret=b"s")
+        await endpoints.add_endpoint(
+            connection, tenant="default", url="https://b.test", events=[], secret=b"s"
+        )
         await enqueue_jobs(connection)
         rows = await read_rows(connection, "SELECT sink, endpoint_id FROM outbox ORDER BY sink")
 

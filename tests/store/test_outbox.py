@@ -8,8 +8,9 @@ from runware_jobs.core.decisions import SendOutcome, Sent, after_send
 from runware_jobs.core.events import EventType
 from runware_jobs.steps.cancel import cancel
 from runware_jobs.steps.words import item_error
-from runware_jobs.store import outbox, processes
+from runware_jobs.store import endpoints, processes
 from runware_jobs.store.moves import carry_out, lock_owned
+from tests.support.delivering import claim, mark_delivered, put_off
 from tests.support.queued import accept_tasks, claim_jobs, enqueue_jobs
 from tests.support.rows import change_rows, read_rows
 
@@ -34,7 +35,7 @@ async def leave(connection, owner, **options):
 
 
 async def endpoint(connection, *events, url=URL, tenant="default"):
-    return await outbox.add_endpoint(connection, tenant=tenant, url=url, events=events, secret=b"secret")
+    return await endpoints.add_endpoint(connection, tenant=tenant, url=url, events=events, secret=b"secret")
 
 
 async def test_nobody_wants_anything_and_nothing_is_written(engine, owner):
@@ -61,7 +62,7 @@ async def test_endpoint_is_told_what_it_asked_for(engine, owner, label, events, 
 async def test_endpoint_of_another_tenant_and_a_disabled_one_are_told_nothing(engine, owner):
     async with engine.begin() as connection:
         await endpoint(connection, tenant="other")
-        await outbox.disable_endpoint(connection, await endpoint(connection), reason="user")
+        await endpoints.disable_endpoint(connection, await endpoint(connection), reason="user")
         rows = await leave(connection, owner)
 
     assert rows == []
@@ -69,10 +70,10 @@ async def test_endpoint_of_another_tenant_and_a_disabled_one_are_told_nothing(en
 
 async def test_webhook_url_of_one_job_is_signed_with_the_tenants_default(engine, owner):
     async with engine.begin() as connection:
-        await outbox.ensure_default_endpoint(connection, "default", b"theirs")
-        await outbox.ensure_default_endpoint(connection, "default", b"later ones change nothing")
+        await endpoints.ensure_default_endpoint(connection, "default", b"theirs")
+        await endpoints.ensure_default_endpoint(connection, "default", b"later ones change nothing")
         rows = await leave(connection, owner, webhook_url=URL)
-        [due] = await outbox.claim_due(connection, "webhook", limit=9, hold_s=60)
+        [due] = await claim(connection)
 
     assert rows == [{"sink": "webhook", "type": "job.failed", "url": URL}]
     assert (due.url, due.secrets) == (URL, (b"theirs",))
@@ -129,9 +130,9 @@ async def test_events_of_a_job_leave_one_after_another(engine, owner):
     async with engine.begin() as connection:
         await told(connection, owner, {})
         seen = []
-        while due := await outbox.claim_due(connection, "webhook", limit=9, hold_s=60):
+        while due := await claim(connection):
             seen.append([row.seq for row in due])
-            await outbox.done(connection, [row.id for row in due])
+            await mark_delivered(connection, due)
 
     assert seen == [[1], [2]]
 
@@ -139,7 +140,7 @@ async def test_events_of_a_job_leave_one_after_another(engine, owner):
 async def test_jobs_do_not_wait_for_each_other(engine, owner):
     async with engine.begin() as connection:
         await told(connection, owner, {}, {})
-        due = await outbox.claim_due(connection, "webhook", limit=9, hold_s=60)
+        due = await claim(connection)
 
     assert [row.seq for row in due] == [1, 1]
 
@@ -147,10 +148,10 @@ async def test_jobs_do_not_wait_for_each_other(engine, owner):
 async def test_held_row_is_given_again_only_when_its_holder_is_late(engine, owner):
     async with engine.begin() as connection:
         await told(connection, owner, {})
-        [first] = await outbox.claim_due(connection, "webhook", limit=9, hold_s=60)
-        none = await outbox.claim_due(connection, "webhook", limit=9, hold_s=60)
+        [first] = await claim(connection)
+        none = await claim(connection)
         await change_rows(connection, "UPDATE outbox SET due_at = now() WHERE id = :id", id=first.id)
-        [again] = await outbox.claim_due(connection, "webhook", limit=9, hold_s=60)
+        [again] = await claim(connection)
 
     assert none == []
     assert (first.event_id, 0) == (again.event_id, again.attempts)
@@ -159,11 +160,11 @@ async def test_held_row_is_given_again_only_when_its_holder_is_late(engine, owne
 async def test_row_that_was_put_off_waits_and_counts_and_dies(engine, owner):
     async with engine.begin() as connection:
         await told(connection, owner, {})
-        [first] = await outbox.claim_due(connection, "webhook", limit=9, hold_s=60)
-        await outbox.put_off(connection, first.id, delay_s=0)
-        [second] = await outbox.claim_due(connection, "webhook", limit=9, hold_s=60)
-        await outbox.put_off(connection, first.id, delay_s=None)
-        [next_one] = await outbox.claim_due(connection, "webhook", limit=9, hold_s=60)
+        [first] = await claim(connection)
+        await put_off(connection, first, delay_s=0)
+        [second] = await claim(connection)
+        await put_off(connection, second, delay_s=None)
+        [next_one] = await claim(connection)
         dead = await read_rows(connection, "SELECT id FROM outbox WHERE is_dead")
 
     assert (second.attempts, first.seq) == (1, 1)
@@ -175,10 +176,10 @@ async def test_rows_of_a_disabled_endpoint_stay_until_it_is_enabled_again(engine
     async with engine.begin() as connection:
         await told(connection, owner, {})
         [target] = await read_rows(connection, "SELECT id FROM endpoint")
-        await outbox.disable_endpoint(connection, target["id"], reason="410 Gone")
-        none = await outbox.claim_due(connection, "webhook", limit=9, hold_s=60)
-        await outbox.change_endpoint(connection, target["id"], is_enabled=True)
-        again = await outbox.claim_due(connection, "webhook", limit=9, hold_s=60)
+        await endpoints.disable_endpoint(connection, target["id"], reason="410 Gone")
+        none = await claim(connection)
+        await endpoints.change_endpoint(connection, target["id"], is_enabled=True)
+        again = await claim(connection)
 
     assert (len(none), len(again)) == (0, 1)
 
@@ -186,21 +187,11 @@ async def test_rows_of_a_disabled_endpoint_stay_until_it_is_enabled_again(engine
 async def test_delivery_can_be_sent_again(engine, owner):
     async with engine.begin() as connection:
         await told(connection, owner, {})
-        [due] = await outbox.claim_due(connection, "webhook", limit=9, hold_s=60)
-        await outbox.record_delivery(
-            connection,
-            due,
-            state="dead",
-            status_code=500,
-            reason="status",
-            duration_ms=3,
-            answer="",
-            next_in_s=None,
-        )
-        await outbox.done(connection, [due.id])
-        [logged] = await outbox.list_deliveries(connection, tenant="default", limit=9)
-        others = await outbox.redeliver(connection, logged["id"], tenant="other")
-        theirs = await outbox.redeliver(connection, logged["id"], tenant="default")
+        [due] = await claim(connection)
+        await mark_delivered(connection, [due])
+        [logged] = await endpoints.list_deliveries(connection, tenant="default", limit=9)
+        others = await endpoints.redeliver(connection, logged["id"], tenant="other")
+        theirs = await endpoints.redeliver(connection, logged["id"], tenant="default")
         rows = await read_rows(connection, "SELECT id FROM outbox WHERE event_id = :id", id=due.event_id)
 
     assert (others, theirs) == (False, True)
@@ -214,6 +205,6 @@ async def test_canceled_job_tells_that_it_was(engine, owner):
         [job] = await claim_jobs(connection, owner)
         await accept_tasks(connection, owner, [job.task_uuid])
         await cancel(connection, job_id, tenant="default")
-        due = await outbox.claim_due(connection, "webhook", limit=9, hold_s=60)
+        due = await claim(connection)
 
     assert [row.type for row in due] == ["job.canceled"]

@@ -14,7 +14,7 @@ from runware_jobs.core.states import FINAL
 from runware_jobs.core.task_types import asking_for, results_expected
 from runware_jobs.core.views import batch_view, job_view
 from runware_jobs.errors import NotPossible
-from runware_jobs.steps.cancel import cancel, retry, retry_failed
+from runware_jobs.steps.cancel import Retried, cancel, retry, retry_failed
 from runware_jobs.steps.words import item_error
 from runware_jobs.store.batches import complete_batches, create_batch, read_batch, seal_batch
 from runware_jobs.store.jobs import read_jobs
@@ -171,7 +171,7 @@ async def test_batch_counts_and_cost_hold_over_runs(engine, owner):
         await answered(connection, owner, task.task_uuid, *(success(place) for place in range(4)))
         await seal_batch(connection, batch_id)
         await complete_batches(connection)
-        assert await retry_failed(connection, batch_id) == (1, 0)
+        assert await retry_failed(connection, batch_id) == Retried(1, 0, partial.job_id)
         await retry(connection, late, **ASKED)
         [again] = await claim_jobs(connection, owner)
         await accept_tasks(connection, owner, [again.task_uuid])

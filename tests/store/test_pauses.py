@@ -7,9 +7,10 @@ import asyncio
 import pytest
 
 from runware_jobs.core.standing import PauseKind
-from runware_jobs.store import pauses
+from runware_jobs.store import accounts, pauses
 from runware_jobs.store.deadlines import end_late_jobs
-from runware_jobs.store.outbox import add_endpoint
+from runware_jobs.store.endpoints import add_endpoint
+from runware_jobs.store.vitals import read_vitals
 from tests.support.queued import BASE_URL, claim_jobs, enqueue_jobs, register_worker
 from tests.support.rows import change_rows, read_job, read_rows
 
@@ -282,3 +283,15 @@ async def test_pause_of_one_account_is_none_of_another(engine, owner):
         other = await register_worker(connection, organisation="bee", base_url=f"{BASE_URL}/other")
         await pauses.pause_by_hand(connection, owner.account_id, reason="x")
         assert await pauses.is_open(connection, other.account_id)
+
+
+async def test_spending_of_a_day_ahead_counts_for_the_brake_and_for_whoever_looks(engine, owner):
+    """Whoever wrote it has seen midnight pass; this transaction's day is the one before."""
+    async with engine.begin() as connection:
+        await change_rows(connection, "UPDATE account SET spent_usd = 5, spend_day = CURRENT_DATE + 1")
+        [shown] = await accounts.read_accounts(connection)
+        vitals = await read_vitals(connection)
+
+    assert shown["spent_today_usd"] == 5
+    assert vitals.spent_today_usd == 5
+    assert vitals.accounts[str(owner.account_id)].spent_today_usd == 5

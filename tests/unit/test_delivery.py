@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runware_jobs.core.delivery import MAX_RETRY_AFTER_S, SCHEDULE_S, next_delivery, read_retry_after
+from runware_jobs.core.delivery import (
+    MAX_RETRY_AFTER_S,
+    SCHEDULE_S,
+    STALE_AFTER_S,
+    next_delivery,
+    next_rest,
+    read_retry_after,
+    wait_of_rest,
+)
 
 NOW = datetime(2026, 12, 1, 10, 0, tzinfo=UTC)
 MINUTE, HOUR = 60, 3600
@@ -93,3 +101,30 @@ def test_no_header_of_a_receiver_breaks_the_reading(value):
     seconds = read_retry_after(value, now=NOW)
 
     assert seconds is None or 0 <= seconds <= MAX_RETRY_AFTER_S
+
+
+def test_rest_grows_from_five_seconds_to_five_minutes():
+    rests, rest_s = [], 0.0
+    for _ in range(9):
+        rest_s = next_rest(rest_s)
+        rests.append(rest_s)
+
+    assert rests == [5, 10, 20, 40, 80, 160, 300, 300, 300]
+
+
+@pytest.mark.parametrize(
+    ("label", "asked_s", "wait_s"),
+    [
+        ("nothing asked", None, 10),
+        ("less than its rest", 3.0, 10),
+        ("more", 60.0, 60),
+        ("more than an hour", 86_400.0, 3_600),
+    ],
+)
+def test_receiver_rests_as_long_as_it_asks_within_bounds(label, asked_s, wait_s):
+    assert wait_of_rest(10, retry_after_s=asked_s, random=0) == wait_s
+    assert wait_s < wait_of_rest(10, retry_after_s=asked_s, random=0.5) < wait_s * 1.1
+
+
+def test_what_is_given_up_untried_has_waited_for_the_whole_schedule():
+    assert sum(SCHEDULE_S) == STALE_AFTER_S

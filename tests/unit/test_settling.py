@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from runware_jobs.core.answers import Answer, JobError
-from runware_jobs.core.settling import Patience, after_doubt, lost_after_s, stuck_after_s
+from runware_jobs.core.settling import (
+    Patience,
+    after_doubt,
+    divides_on,
+    lost_after_s,
+    next_probe_s,
+    stuck_after_s,
+)
 from runware_jobs.core.states import AttemptEnd, AttemptState, Billing, JobState, Lane
 from runware_jobs.steps.words import item_error
 from tests.unit.test_outcome_table import ACCEPTED, DONE, ENDED, FAILED, RUNNING, UNCLEAR, live
@@ -145,3 +152,30 @@ def test_task_that_may_not_be_asked_about_is_neither_sent_again_nor_given_up_bef
 
 def test_results_of_a_task_that_may_not_be_asked_about_are_taken_from_the_archive():
     assert doubt(live(ACCEPTED), DONE, was_refused=True).outcome is AttemptEnd.SUCCEEDED
+
+
+def test_task_that_is_unknown_and_refused_in_turns_is_unknown_since_the_first():
+    attempt = live(ACCEPTED, unknown_s=90_000.0, steps=({"step": "getResponse", "answer": "unknown"},))
+    move = doubt(attempt, None, was_refused=True)
+
+    assert (move.outcome, move.settlement) == (AttemptEnd.LOST, ())
+
+
+@pytest.mark.parametrize(
+    ("label", "questions", "answered", "goes_on"),
+    [
+        ("at first", 0, 0, True),
+        ("nobody is answered yet", 7, 0, True),
+        ("nobody is answered at all", 8, 0, False),
+        ("the others are", 8, 1, True),
+        ("too many spoil it for one turn", 32, 9, False),
+    ],
+)
+def test_group_is_divided_while_that_leads_somewhere(label, questions, answered, goes_on):
+    assert goes_on is divides_on(questions, answered=answered)
+
+
+def test_outage_is_asked_about_ever_more_seldom():
+    pauses = [next_probe_s(in_vain) for in_vain in (0, 1, 2, 8, 9, 1_000_000)]
+
+    assert pauses == [1, 2, 4, 256, 300, 300]

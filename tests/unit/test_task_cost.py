@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from runware_jobs.core.answers import Answer, CostPer
+from runware_jobs.core.answers import MOST_USD, Answer, CostPer
 from runware_jobs.core.decisions import after_answer, after_late_answer
 from runware_jobs.core.states import AttemptEnd, AttemptState, JobState
 from runware_jobs.steps.words import item_error
@@ -63,3 +63,23 @@ def test_item_without_a_cost_leaves_what_is_known():
     move = after_answer(attempt, Answer((free,)), classify=item_error, random=0.5, cost_per=CostPer.TASK)
 
     assert Decimal("0.0039") == move.cost_usd
+
+
+def test_costs_that_sum_up_to_more_than_a_column_holds_stop_there():
+    attempt = live(AttemptState.ACCEPTED, known_cost_usd=Decimal(99_999_999))
+    answer = Answer(tuple(item | {"cost": 9_999} for item in ITEMS))
+    move = after_answer(attempt, answer, classify=item_error, random=0.5, cost_per=CostPer.ITEM)
+
+    assert move.cost_usd == MOST_USD
+
+
+def test_cost_that_nobody_can_believe_is_left_out_and_noted_once():
+    attempt = live(AttemptState.ACCEPTED, results_expected=2)
+    first = {**ITEMS[0], "cost": 1e12}
+    move = after_answer(attempt, Answer((first,)), classify=item_error, random=0.5, cost_per=CostPer.ITEM)
+    later = live(AttemptState.ACCEPTED, results_expected=2, steps=move.settlement)
+    end = after_answer(later, Answer((first, ITEMS[1])), classify=item_error, random=0.5)
+
+    assert move.cost_usd is None
+    assert [(one["step"], one["answer"]) for one in move.settlement] == [("cost", "not believed")]
+    assert (end.outcome, end.settlement) == (AttemptEnd.SUCCEEDED, ())

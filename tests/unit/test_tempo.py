@@ -38,6 +38,7 @@ class Task:
     due_at: float = 0.0
     ripe_at: float = 0.0
     known_at: float | None = None
+    is_alone: bool = False
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import uuid
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import httpx
 import orjson
@@ -15,6 +16,7 @@ from sqlalchemy import text
 
 from runware_jobs.settings import Settings
 from runware_jobs.store.keys import Scope, create_key
+from runware_jobs.store.news import tell
 from runware_jobs.web import create_app
 
 if TYPE_CHECKING:
@@ -111,6 +113,7 @@ class Jobs:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
 
     async def succeed(self, job_id: str, *items: dict[str, Any]) -> None:
         task = await self._attempt(job_id, outcome="succeeded")
@@ -149,15 +152,23 @@ class Jobs:
             id=job_id,
             progress=progress,
         )
+        await self.hint(job_id)
 
     async def tell(self, job_id: str, type_: str) -> None:
         await self.run(_TELL, id=job_id, type=type_)
+        await self.hint(job_id)
+
+    async def hint(self, job_id: str) -> None:
+        """Say that there is news of the job, as a worker does after its commits."""
+        async with self._autocommit.connect() as connection:
+            await tell(connection, [UUID(job_id)])
 
     async def _end(self, job_id: str, type_: str, sql: str, **values: Any) -> None:
         """Write the end and its event in one transaction, as every move does."""
         async with self._engine.begin() as connection:
             await connection.execute(text(sql), {"id": job_id, **values})
             await connection.execute(text(_TELL), {"id": job_id, "type": type_})
+        await self.hint(job_id)
 
     async def _attempt(self, job_id: str, *, outcome: str) -> str:
         task = str(uuid.uuid4())

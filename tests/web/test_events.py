@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from uuid import UUID
 
 import httpx
 import orjson
 import pytest
 
+from tests.support.polling import PATIENCE_S, poll_until_async
+
 STREAM = {"Accept": "text/event-stream"}
+
+MANY_LONG_EVENTS = """
+WITH raised AS (UPDATE runware_jobs.job SET seq = seq + 2000 WHERE id = :id RETURNING seq, run, tenant)
+INSERT INTO runware_jobs.event (id, type, tenant, job_id, run, seq, data)
+SELECT gen_random_uuid(), 'job.retrying', tenant, :id, run, number,
+    jsonb_build_object('text', repeat('long ', 2000))
+FROM raised, generate_series(2, 2001) AS number
+"""
 
 
 @asynccontextmanager
@@ -139,19 +148,6 @@ async def test_every_stream_of_many_hears_its_own_job(address, client, enqueue, 
     assert [task.result() for task in following] == [[("job.succeeded", job["id"])] for job in made]
 
 
-async def test_nobody_looks_when_nobody_watches(app, enqueue):
-    live = app.state.parts.live
-    job = await enqueue()
-    marks = live.marks(UUID(job["id"]))
-
-    first = await anext(marks)
-    await marks.aclose()
-
-    assert (first.seq, first.state) == (1, "queued")
-    async with asyncio.timeout(5):
-        await live._looking
-
-
 async def test_a_stream_ends_when_its_job_is_pruned(address, enqueue, jobs):
     job = await enqueue()
 
@@ -159,5 +155,91 @@ async def test_a_stream_ends_when_its_job_is_pruned(address, enqueue, jobs):
         told = only_events(answer)
         await anext(told)
         await jobs.run("DELETE FROM runware_jobs.job WHERE id = :id", id=job["id"])
+        await jobs.hint(job["id"])
 
         assert [message async for message in told] == []
+
+
+async def test_a_client_is_told_once_when_to_come_again(address, enqueue, jobs):
+    job = await enqueue()
+    await jobs.succeed(job["id"])
+
+    async with open_stream(address, job["id"]) as answer:
+        told = [line async for line in answer.aiter_lines() if line.startswith("retry: ")]
+
+    assert len(told) == 1
+    assert 1_000 <= int(told[0].removeprefix("retry: ")) <= 4_000
+
+
+async def test_a_client_that_has_gone_frees_its_stream(address, enqueue, app):
+    async def is_free():
+        return not app.state.parts.streams.open and not app.state.parts.producer.live.watched
+
+    job = await enqueue()
+    async with open_stream(address, job["id"]) as answer:
+        await anext(only_events(answer))
+        assert app.state.parts.streams.open == 1
+
+    await poll_until_async(is_free, what="a stream that was let go")
+
+
+async def test_a_client_that_does_not_read_holds_up_nobody_and_is_freed(address, enqueue, jobs, app):
+    """It asks, and then reads nothing at all: far more events than its socket takes."""
+
+    async def is_open():
+        return app.state.parts.streams.open
+
+    async def is_free():
+        return not app.state.parts.streams.open
+
+    job = await enqueue()
+    await jobs.run(MANY_LONG_EVENTS, id=job["id"])
+    url = httpx.URL(address)
+    _, writer = await asyncio.open_connection(url.host, url.port, limit=1)
+    writer.write(
+        f"GET /v1/jobs/{job['id']}/events HTTP/1.1\r\nHost: {url.host}:{url.port}\r\n"
+        "Accept: text/event-stream\r\n\r\n".encode()
+    )
+    try:
+        await poll_until_async(is_open, what="a stream of one who does not read")
+        async with open_stream(address, job["id"], **{"Last-Event-ID": "2001"}) as answer:
+            await jobs.succeed(job["id"])
+            told = [type_ async for _, type_, _ in only_events(answer)]
+        still_open = app.state.parts.streams.open
+    finally:
+        writer.transport.abort()
+
+    assert told == ["job.succeeded"]
+    assert still_open == 1
+    await poll_until_async(is_free, what="a stream that was let go")
+
+
+async def test_a_server_that_leaves_ends_streams_as_if_all_was_told(address, enqueue, app):
+    job = await enqueue()
+
+    async with asyncio.timeout(PATIENCE_S), open_stream(address, job["id"]) as answer:
+        told = only_events(answer)
+        await anext(told)
+        app.state.parts.streams.leaving.set()
+
+        assert [message async for message in told] == []
+
+
+async def test_streams_of_a_tenant_are_bounded(client, enqueue, app, monkeypatch):
+    monkeypatch.setattr("runware_jobs.web.live.MAX_STREAMS", 1)
+    job = await enqueue()
+    with app.state.parts.streams.counted("default"):
+        refused = await client.get(f"/v1/jobs/{job['id']}/events", headers=STREAM)
+
+    assert refused.status_code == 429
+    assert refused.json()["code"] == "rateLimit"
+    assert refused.headers["retry-after"] == "10"
+
+
+async def test_a_tenant_follows_its_own_jobs_only(connect, new_key, enqueue):
+    job = await enqueue()
+    stranger = connect(key=await new_key(tenant="other"))
+
+    answer = await stranger.get(f"/v1/jobs/{job['id']}/events", headers=STREAM)
+
+    assert answer.status_code == 404

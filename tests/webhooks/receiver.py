@@ -47,16 +47,24 @@ def answering(
 class Receiver:
     """Records requests in `requests`; `arrived` is set at the first."""
 
-    def __init__(self, answer: Answer | None = None, *, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        answer: Answer | None = None,
+        *,
+        tls: ssl.SSLContext | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+    ) -> None:
         self.requests: list[Request] = []
         self.connections = 0
         self.arrived = asyncio.Event()
         self._answer = answer or answering()
         self._tls = tls
+        self._host, self.port = host, port
         self._serving: set[asyncio.Task[None] | None] = set()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
+        self._server = await asyncio.start_server(self._serve, self._host, self.port, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -70,6 +78,10 @@ class Receiver:
 
     def url(self, path: str = "/hooks", host: str = "127.0.0.1") -> str:
         return f"{'https' if self._tls else 'http'}://{host}:{self.port}{path}"
+
+    def https(self, host: str) -> str:
+        """Give its address as a stranger would write it who has this host point here."""
+        return f"https://{host}:{self.port}/hooks"
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1

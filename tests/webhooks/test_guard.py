@@ -10,8 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runware_jobs.core.addresses import Refusal, check_addresses, locate
+from runware_jobs.core.request import Options
+from runware_jobs.core.signing import Vault
+from runware_jobs.errors import InvalidJob
 from runware_jobs.outgoing import NameNotFound
-from runware_jobs.webhooks import AddressRefused, check_url, resolve
+from runware_jobs.steps.enqueue import ask
+from runware_jobs.store.database import open_engine
+from runware_jobs.webhook_endpoints import WebhookEndpoints
+from runware_jobs.webhooks import AddressRefused, Failed, FailureReason, WebhookSender, check_url, resolve
 
 PUBLIC = "93.184.215.14"
 PUBLIC_V6 = "2606:2800:21f:cb07:6820:80da:af6b:8b2c"
@@ -88,7 +94,26 @@ HOSTILE = [
     ("name below localhost", "https://a.localhost/", Refusal.NOT_PUBLIC),
     ("single label", "https://redis:6379/", Refusal.NOT_PUBLIC),
     ("metadata by name", "https://metadata.google.internal/", Refusal.NOT_PUBLIC),
+    ("metadata by a name of Amazon's", "https://instance-data.ec2.internal/", Refusal.NOT_PUBLIC),
+    ("metadata by a short name", "https://metadata/", Refusal.NOT_PUBLIC),
+    ("localhost in capitals", "https://LocalHost/", Refusal.NOT_PUBLIC),
+    ("localhost with its domain", "https://localhost.localdomain/", Refusal.NOT_PUBLIC),
+    ("localhost with a dot", "https://localhost./", Refusal.HOST),
+    ("localhost of v6", "https://ip6-localhost/", Refusal.NOT_PUBLIC),
+    ("a home network's name", "https://router.home.arpa/", Refusal.NOT_PUBLIC),
     ("mDNS", "https://printer.local/", Refusal.NOT_PUBLIC),
+    ("no slashes", "https:127.0.0.1/", Refusal.NOT_A_URL),
+    ("one slash", "https:/127.0.0.1/", Refusal.NOT_A_URL),
+    ("three slashes", "https:///127.0.0.1/", Refusal.NOT_A_URL),
+    ("backslashes for slashes", "https:\\\\127.0.0.1/", Refusal.NOT_A_URL),
+    ("a host in the fragment", "https://127.0.0.1#@hooks.example.com/", Refusal.NOT_PUBLIC),
+    ("a host in the query", "https://127.0.0.1?@hooks.example.com/", Refusal.NOT_PUBLIC),
+    ("zero for all", "https://0/", Refusal.HOST),
+    ("octal and short", "https://0177.1/", Refusal.HOST),
+    ("hex with a dot at its end", "https://0x7f000001./", Refusal.HOST),
+    ("full-width dots", "https://127\uff0e0\uff0e0\uff0e1/", Refusal.HOST),
+    ("a newline in the host", "https://hooks.example\n.com/", Refusal.NOT_A_URL),
+    ("port 00", "https://hooks.example.com:00/", Refusal.PORT),
     ("v6 loopback", "https://[::1]/", Refusal.NOT_PUBLIC),
     ("v6 unspecified", "https://[::]/", Refusal.NOT_PUBLIC),
     ("v6 loopback, long", "https://[0:0:0:0:0:0:0:1]/", Refusal.NOT_PUBLIC),
@@ -108,6 +133,11 @@ HOSTILE = [
     ("v6 multicast", "https://[ff02::1]/", Refusal.NOT_PUBLIC),
     ("v6 documentation", "https://[2001:db8::1]/", Refusal.NOT_PUBLIC),
     ("v6 unassigned", "https://[4000::1]/", Refusal.NOT_PUBLIC),
+    ("v6 mapped, metadata", "https://[::ffff:169.254.169.254]/", Refusal.NOT_PUBLIC),
+    ("v6 mapped, written out", "https://[0:0:0:0:0:ffff:7f00:1]/", Refusal.NOT_PUBLIC),
+    ("NAT64, metadata", "https://[64:ff9b::169.254.169.254]/", Refusal.NOT_PUBLIC),
+    ("6to4, metadata", "https://[2002:a9fe:a9fe::1]/", Refusal.NOT_PUBLIC),
+    ("v6 zone, not encoded", "https://[fe80::1%eth0]/", Refusal.NOT_A_URL),
     ("v6 zone", "https://[fe80::1%25eth0]/", Refusal.NOT_A_URL),
     ("v6 future", "https://[v1.fe80::a]/", Refusal.NOT_A_URL),
     ("v6 without end", "https://[::1/", Refusal.NOT_A_URL),
@@ -123,6 +153,45 @@ def test_hostile_url_is_refused_without_asking_dns(url, reason):
         check_url(url, allow_private=False)
 
     assert refused.value.reason == reason
+
+
+_CASES = pytest.mark.parametrize("url", [case[1] for case in HOSTILE], ids=[case[0] for case in HOSTILE])
+
+
+@_CASES
+def test_hostile_url_of_a_job_is_refused_at_enqueue(url):
+    options = Options(webhook_url=url)
+
+    with pytest.raises(InvalidJob) as refused:
+        ask({"taskType": "imageInference", "model": "a:b@1", "positivePrompt": "x"}, options, kind="run")
+
+    assert refused.value.parameter == "webhook_url"
+
+
+@_CASES
+async def test_hostile_url_of_an_endpoint_is_refused(url):
+    nowhere = open_engine("postgresql://nobody@127.0.0.1:1/nothing", pool_size=1)
+    endpoints = WebhookEndpoints(nowhere, Vault("a key"), allow_private=False)
+
+    with pytest.raises(InvalidJob) as refused:
+        await endpoints.add(url, tenant="default")
+
+    assert refused.value.parameter == "url"
+
+
+async def test_hostile_urls_are_refused_again_when_they_are_sent_to():
+    """Nothing is asked of a name server, nothing is connected to: a row may hold what another version accepted."""
+    names = Names([])
+    async with WebhookSender(allow_private=False, resolver=names) as sender:
+        results = [await sender.send(url, b"{}", {}) for _, url, _ in HOSTILE]
+
+    passed = [
+        label
+        for (label, _, _), result in zip(HOSTILE, results, strict=True)
+        if not isinstance(result, Failed) or result.reason != FailureReason.ADDRESS_REFUSED
+    ]
+    assert passed == []
+    assert names.asked == []
 
 
 NEVER = [

@@ -11,21 +11,7 @@ from standardwebhooks.webhooks import Webhook
 
 from runware_jobs.core.signing import new_secret, sign
 from runware_jobs.webhooks import Delivered, Failed, FailureReason, Gone, WebhookSender
-from tests.webhooks.receiver import Receiver, answering, certificates
-
-HOST = "hooks.example.com"
-
-
-class Names:
-    """A resolver that gives one list of answers after another, and counts."""
-
-    def __init__(self, *answers: list[str]) -> None:
-        self._answers = list(answers)
-        self.asked = 0
-
-    async def __call__(self, host: str, port: int) -> list[str]:
-        self.asked += 1
-        return self._answers[min(self.asked, len(self._answers)) - 1]
+from tests.webhooks.receiver import Receiver, answering
 
 
 @pytest.fixture
@@ -198,128 +184,6 @@ async def test_closed_port_is_a_failure_to_connect(sender):
     assert (result.reason, result.status_code) == (FailureReason.CONNECT, None)
 
 
-async def test_next_address_is_tried_where_the_first_does_not_answer(tmp_path):
-    server, client = certificates(tmp_path, HOST)
-    names = Names(["127.0.0.2", "127.0.0.1"])
-    async with (
-        Receiver(tls=server) as receiver,
-        WebhookSender(allow_private=True, resolver=names, ssl_context=client) as sender,
-    ):
-        result = await sender.send(receiver.url(host=HOST), b"{}", {})
-
-    assert isinstance(result, Delivered)
-
-
-async def test_connection_is_pinned_while_tls_and_host_header_keep_the_name(tmp_path):
-    server, client = certificates(tmp_path, HOST)
-    asked_for = []
-    server.sni_callback = lambda _socket, name, _context: asked_for.append(name)
-    names = Names(["127.0.0.1"], ["127.0.0.2"])
-    async with (
-        Receiver(tls=server) as receiver,
-        WebhookSender(allow_private=True, resolver=names, ssl_context=client) as sender,
-    ):
-        result = await sender.send(receiver.url(host=HOST), b"{}", {})
-
-    assert isinstance(result, Delivered)
-    assert names.asked == 1
-    assert asked_for == [HOST]
-    assert f"{HOST}:{receiver.port}" == receiver.requests[0].headers["host"]
-
-
-async def test_name_that_turns_private_is_refused_at_the_next_connection(tmp_path):
-    """Rebinding between two sendings; this address leads to the receiver if the guard lets it pass."""
-    server, client = certificates(tmp_path, HOST)
-    names = Names(["127.0.0.1"], ["0.0.0.0"])
-    async with (
-        Receiver(answering(close=True), tls=server) as receiver,
-        WebhookSender(allow_private=True, resolver=names, ssl_context=client) as sender,
-    ):
-        first = await sender.send(receiver.url(host=HOST), b"{}", {})
-        second = await sender.send(receiver.url(host=HOST), b"{}", {})
-
-    assert isinstance(first, Delivered)
-    assert isinstance(second, Failed)
-    assert (second.reason, receiver.connections) == (FailureReason.ADDRESS_REFUSED, 1)
-
-
-async def test_certificate_of_another_name_is_refused(tmp_path):
-    server, client = certificates(tmp_path, "other.example.com")
-    async with (
-        Receiver(tls=server) as receiver,
-        WebhookSender(allow_private=True, resolver=Names(["127.0.0.1"]), ssl_context=client) as sender,
-    ):
-        result = await sender.send(receiver.url(host=HOST), b"{}", {})
-
-    assert isinstance(result, Failed)
-    assert result.reason == FailureReason.TLS
-    assert "not valid for" in result.detail
-    assert receiver.requests == []
-
-
-async def test_connection_of_one_name_is_not_used_for_another_at_the_same_address(tmp_path):
-    server, client = certificates(tmp_path, HOST)
-    async with (
-        Receiver(tls=server) as receiver,
-        WebhookSender(allow_private=True, resolver=Names(["127.0.0.1"]), ssl_context=client) as sender,
-    ):
-        known = await sender.send(receiver.url(host=HOST), b"{}", {})
-        stranger = await sender.send(receiver.url(host="stranger.example.com"), b"{}", {})
-
-    assert isinstance(known, Delivered)
-    assert isinstance(stranger, Failed)
-    assert stranger.reason == FailureReason.TLS
-
-
-async def test_unknown_authority_is_refused(tmp_path):
-    server, _ = certificates(tmp_path, HOST)
-    async with (
-        Receiver(tls=server) as receiver,
-        WebhookSender(allow_private=True, resolver=Names(["127.0.0.1"])) as sender,
-    ):
-        result = await sender.send(receiver.url(host=HOST), b"{}", {})
-
-    assert isinstance(result, Failed)
-    assert result.reason == FailureReason.TLS
-
-
-async def test_private_address_is_not_connected_to():
-    names = Names(["127.0.0.1"])
-    async with Receiver() as receiver, WebhookSender(allow_private=False, resolver=names) as sender:
-        results = [
-            await sender.send(f"https://{host}:{receiver.port}/", b"{}", {}) for host in (HOST, "127.0.0.1")
-        ]
-
-    assert [result.reason for result in results] == [FailureReason.ADDRESS_REFUSED] * 2
-    assert receiver.connections == 0
-
-
-async def test_unknown_name_is_a_failure():
-    async with WebhookSender(allow_private=False, resolver=Names([])) as sender:
-        result = await sender.send(f"https://{HOST}/", b"{}", {})
-
-    assert isinstance(result, Failed)
-    assert result.reason == FailureReason.NAME_NOT_FOUND
-
-
-async def test_proxy_of_the_environment_is_not_used(sender, monkeypatch):
-    async with Receiver() as proxy, Receiver() as receiver:
-        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
-            monkeypatch.setenv(name, proxy.url(""))
-        result = await sender.send(receiver.url(), b"{}", {})
-
-    assert isinstance(result, Delivered)
-    assert proxy.connections == 0
-
-
-async def test_cookie_of_one_delivery_does_not_reach_the_next(sender):
-    async with Receiver(answering(headers={"Set-Cookie": "tenant=1; Path=/"})) as receiver:
-        await sender.send(receiver.url("/one"), b"{}", {})
-        await sender.send(receiver.url("/two"), b"{}", {})
-
-    assert all("cookie" not in request.headers for request in receiver.requests)
-
-
 async def test_host_gets_no_more_than_its_places_at_once():
     answered = asyncio.Event()
 
@@ -367,3 +231,58 @@ async def test_cancelling_passes_through_and_gives_the_place_back(sender):
             await sending
 
     assert sender._places._hosts == {}
+
+
+async def test_nothing_leaves_once_it_may_not_be_sent(sender):
+    async with Receiver() as receiver:
+        result = await sender.send(receiver.url(), b"{}", {}, may_send=lambda: False)
+
+    assert isinstance(result, Failed)
+    assert (result.reason, receiver.requests) == (FailureReason.LATE, [])
+
+
+async def test_connection_is_used_again(sender):
+    async with Receiver(answering(body=b"ok")) as receiver:
+        results = [await sender.send(receiver.url(f"/{number}"), b"{}", {}) for number in range(3)]
+
+    assert [type(result) for result in results] == [Delivered] * 3
+    assert receiver.connections == 1
+
+
+@pytest.mark.parametrize("said", ["200 OK", "500 Oops"])
+async def test_connection_that_was_closed_between_two_webhooks_costs_no_try(sender, said):
+    """The receiver hears the second one twice at most, and answers it once."""
+
+    async def once_each(request, writer):
+        if len(receiver.requests) == 2:
+            writer.close()  # as one does that has given up an idle connection at that moment
+            return
+        await answering(said)(request, writer)
+
+    async with Receiver(once_each) as receiver:
+        for _ in range(2):
+            result = await sender.send(receiver.url(), b"{}", {})
+
+    assert (result.status_code, receiver.connections) == (int(said[:3]), 2)
+
+
+async def test_unasked_answer_belongs_to_no_later_webhook(sender):
+    async def twice(request, writer):
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" * 2)
+
+    async with Receiver(twice) as receiver:
+        first = await sender.send(receiver.url(), b"{}", {})
+        receiver._answer = answering("500 Oops")
+        second = await sender.send(receiver.url(), b"{}", {})
+
+    assert isinstance(first, Delivered)
+    assert isinstance(second, Failed)
+    assert second.status_code == 500
+
+
+async def test_header_that_would_end_itself_is_refused(sender):
+    async with Receiver() as receiver:
+        with pytest.raises(ValueError, match="line break"):
+            await sender.send(receiver.url(), b"{}", {"webhook-id": "a\r\nHost: b"})
+
+    assert receiver.requests == []

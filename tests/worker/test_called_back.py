@@ -125,3 +125,34 @@ async def test_doubled_and_forged_callbacks_and_a_flood_change_no_result(
     assert types.count("job.result") == 1
     # A flood is no more than the clock looks for hints: about five times a second.
     assert emulator.ledger()["requests"]["polls"] <= 15
+
+
+async def test_hundreds_of_replays_wake_one_poll_in_its_least_interval(
+    engine, emulator, workers, running, base_url
+):
+    emulator.configure(latencies={"video": 100_000})
+    async with workers(poll_min_interval_s=60) as worker, httpx.AsyncClient() as anybody:
+        context = replace(worker, callback_base_url=base_url)
+        job_id = await add(engine, params=VIDEO)
+
+        async def attempt():
+            async with engine.connect() as connection:
+                rows = await read_attempts(connection, job_id)
+            return rows[0] if rows and rows[0]["state"] == "accepted" else None
+
+        async def taken():
+            return (await attempt())["hinted_at"] is None
+
+        async def asked():
+            return emulator.ledger()["requests"]["polls"]
+
+        async with running(context):
+            task = await poll_until_async(attempt, what="a task on the platform")
+            address = callback_url(base_url, context.secret, task["task_uuid"])
+            for _ in range(4):  # so many at once that this loop, which is the worker's too, has time to poll
+                answers = await asyncio.gather(*(anybody.post(address) for _ in range(15)))
+                await poll_until_async(taken, what="the hint taken")
+                await poll_until_async(asked, what="a poll")
+
+    assert {answer.status_code for answer in answers} == {204}
+    assert emulator.ledger()["requests"]["polls"] == 1

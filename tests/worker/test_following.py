@@ -115,3 +115,33 @@ def test_hint_makes_a_task_due_now_also_while_it_is_being_asked_about():
 
     assert following.take_group(2.0, size=9) == [asked]
     assert following.take_group(100.0, size=9) == []  # nobody twice
+
+
+def test_task_is_not_hastened_to_before_its_least_interval_is_over_nor_put_off():
+    following = Following()
+    asked, near, away = due(60.0), due(11.0), due(1.0)
+    asked.looked_at = near.looked_at = 10.0
+    following.add([away])
+    taken = following.take_group(1.0, size=9)
+    away.looked_at = 10.0
+    away.due_at = away.ripe_at = 90.0
+    following.add([asked, near])
+    for now in (10.5, 11.0):  # the second call changes nothing
+        following.hasten([asked.task_uuid, near.task_uuid, away.task_uuid], now, minimum_s=5.0)
+    following.put_back(taken, taken)
+
+    assert following.first_due_at() == 11.0
+    assert following.take_group(11.0, size=9) == [near]
+    assert following.take_group(14.9, size=9) == []
+    assert set(map(id, following.take_group(15.0, size=9))) == {id(asked), id(away)}
+
+
+def test_who_is_to_be_asked_about_alone_waits_for_its_turn_and_takes_nobody_along():
+    following = Following()
+    first, alone, last, ripe = due(1.0), due(1.1), due(1.2), due(9.0, ripe=1.0)
+    alone.is_alone = True
+    following.add([first, alone, last, ripe])
+
+    assert following.take_group(2.0, size=100) == [first, ripe, last]
+    assert following.take_group(2.0, size=100) == [alone]
+    assert following.take_group(2.0, size=100) == []
