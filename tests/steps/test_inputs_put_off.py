@@ -152,3 +152,32 @@ async def test_uploads_without_an_answer_do_not_count_as_refusals(engine, emulat
         await tried(engine, context, times=2)
 
     assert await rows(engine, "SELECT state, inputs FROM job") == [{"state": "queued", "inputs": "ready"}]
+
+
+async def test_upload_under_way_when_the_platform_comes_back_is_no_end(engine, emulator, workers):
+    emulator.inject(OUTAGE)
+    await added(engine, picture())
+    async with workers() as context:
+        await tried(engine, context, times=17)
+        emulator.reset()
+        emulator.inject({**NEVER_ARRIVES, "count": 1})
+        await tried(engine, context, times=1)
+
+    assert await rows(engine, "SELECT state, inputs FROM job") == [{"state": "queued", "inputs": "awaited"}]
+
+
+CONFLICTS = REFUSED_FOR_NOW | {"action": REFUSED_FOR_NOW["action"] | {"code": "conflictTaskUUID"}}
+
+
+async def test_upload_that_arrives_and_is_never_answered_ends_at_last(engine, emulator, workers):
+    await added(engine, picture())
+    async with workers() as context:
+        for _ in range(8):
+            emulator.reset()
+            emulator.inject({**NEVER_ARRIVES, "count": 1})
+            await tried(engine, context, times=1)
+            emulator.reset()
+            emulator.inject(CONFLICTS)
+            await tried(engine, context, times=1)
+
+    assert await rows(engine, "SELECT state FROM job") == [{"state": "failed"}]
