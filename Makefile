@@ -80,7 +80,7 @@ format: $(READY) ## rewrite the code in our format, and fix what ruff can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(READY) ## measure side by side with what one would use instead; WHAT=engine, enqueue, delivery, claims, resting, client or emulator
+bench: $(READY) ## measure side by side with what one would use instead; WHAT=engine, enqueue, delivery, live, claims, resting, client or emulator
 	$(BIN)/python -m benchmarks.$(or $(WHAT),enqueue) $(ARGS)
 
 chaos: $(READY) ## kill workers, brokers and databases in seeded runs, and compare the books; ARGS="CHAOS_RUNS=200"

@@ -27,7 +27,6 @@ from uuid import uuid4
 import structlog
 
 from runware_jobs.client.wire.fence import SendFence
-from runware_jobs.core.events import FINAL_EVENTS
 from runware_jobs.core.places import MOST_HELD, Places
 from runware_jobs.store import deliveries
 from runware_jobs.store.deliveries import FIRST_RECEIVER, Wanted
@@ -36,6 +35,7 @@ from runware_jobs.store.jobs import read_jobs
 from .outcome import Outcome, hand_back, send
 from .record import committed
 from .streaks import Streaks
+from .webhook_body import SHOWS_JOB
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -184,7 +184,7 @@ class Deliveries:
             rows = await deliveries.claim_webhooks(
                 connection, wanted, holder=holder, limit=_ROWS_A_TURN, hold_s=HOLD_S
             )
-            ids = {row.job_id for row in rows if row.job_id is not None and row.type in FINAL_EVENTS}
+            ids = {row.job_id for row in rows if row.job_id is not None and row.type in SHOWS_JOB}
             jobs = await read_jobs(connection, ids) if ids else {}
         self._after = FIRST_RECEIVER if walk.next_after is None else walk.next_after
         self._note_hunger(walk.found, wanted, rows)

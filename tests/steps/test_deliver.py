@@ -365,3 +365,22 @@ async def test_body_that_left_something_out_says_where_it_is(engine, workers, pu
         [request] = receiver.requests
 
     assert json.loads(request.body)["job_url"] == f"{begins}{job_id}"
+
+
+async def test_cost_that_comes_after_the_end_is_told_with_the_amount(engine, emulator, workers):
+    async with Receiver() as receiver, workers() as context:
+        await add_endpoint(engine, context, receiver.url(), "job.cost")
+        [job_id] = await added(engine)
+        watches = (await submit(context)).watches
+        async with engine.begin() as connection:
+            await cancel(connection, job_id, tenant=None)
+        await follow(context, watches)
+        await deliver(context)
+        [request] = receiver.requests
+        [job] = await rows_of(engine, "SELECT cost_usd::text FROM job")
+
+    event = json.loads(request.body)
+    assert event["type"] == "job.cost"
+    assert event["data"]["billing"] == "billed"
+    assert float(event["data"]["cost_usd"]) == float(job["cost_usd"]) > 0
+    assert "results" not in event["data"]
