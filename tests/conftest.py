@@ -8,6 +8,7 @@ own the tests work in a database that they make and drop.
 from __future__ import annotations
 
 import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -37,6 +38,10 @@ for _name in [name for name in os.environ if name.startswith("RUNWARE_")]:
     if _name in GIVEN_NAMES:
         os.environ[f"TESTS_{_name}"] = _value
 _GIVEN = {name: os.environ[f"TESTS_{name}"] for name in GIVEN_NAMES if f"TESTS_{name}" in os.environ}
+
+# Started in the background of a shell, pytest ignores Ctrl-C, and so would all it starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -209,6 +209,41 @@ class _Begin(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery is untype
 app.steps["worker"].add(_Begin)
 
 
+def survive_loss(channel: Any) -> None:
+    """Let a channel be closed whatever became of its connection.
+
+    Closing one, kombu gives back what was not acknowledged. Where the broker was lost
+    while a message was in hand, it may try so with a connection that is no more
+    (AttributeError, kombu 5.7), which would end the worker. The broker hands such a
+    message out again by itself.
+    """
+    qos = getattr(channel, "qos", None)
+    give_back = getattr(qos, "restore_unacked_once", None)
+    if give_back is None:
+        return  # of AMQP: there the broker does it all
+
+    def try_to_give_back(stderr: Any = None) -> None:
+        try:
+            give_back(stderr)
+        except Exception as error:  # noqa: BLE001  whatever it was, the message is not lost by it
+            _log.info("messages_not_given_back", error=type(error).__name__)
+
+    qos.restore_unacked_once = try_to_give_back
+
+
+class _SurviveLoss(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery is untyped
+    """Do so with each channel that tasks come by, after each connecting."""
+
+    requires: Final = {"celery.worker.consumer.tasks:Tasks"}
+
+    def start(self, consumer: Any) -> None:
+        """Begin when the consumer of tasks is there."""
+        survive_loss(consumer.task_consumer.channel)
+
+
+app.steps["consumer"].add(_SurviveLoss)
+
+
 # A prefork pool is started for seconds: its first child works before `_Begin` comes.
 @signals.worker_before_create_process.connect  # type: ignore[untyped-decorator]  # Celery is untyped
 def _take_signals(**_: Any) -> None:

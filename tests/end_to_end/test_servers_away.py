@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+import redis
+from celery import Celery
 
-from runware_jobs import Jobs, Settings
+from runware_jobs import JobNotFound, Jobs, Settings
 from runware_jobs.embedded.places import find_places
 from runware_jobs.store.database import migrate
 from tests.support.own_broker import own_broker
@@ -66,6 +68,53 @@ def test_worker_that_starts_without_a_broker_works_and_is_there_for_messages_lat
             assert jobs.enqueue(IMAGE).wait(30).state == "succeeded"
             broker.start()
             poll_until(lambda: "ready." in worker.log.read_text(), what="Celery is ready")
+
+
+def test_broker_that_is_lost_while_a_message_is_in_hand_ends_no_worker(
+    environment: dict[str, str],
+    emulator: EmulatorProcess,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    with own_broker() as broker:
+        monkeypatch.setenv("RUNWARE_JOBS_BROKER_URL", broker.url)
+        told = environment | {"RUNWARE_JOBS_BROKER_URL": broker.url}
+        with Jobs(Settings()) as jobs, running_worker(told, log=tmp_path / "worker.log") as worker:
+            jobs.enqueue(IMAGE).wait(30)
+            with psycopg.connect(database_url) as holding:
+                holding.execute("LOCK TABLE runware_jobs.job IN EXCLUSIVE MODE")
+                task_id = _send_run(broker.url)
+                poll_until(lambda: _in_hand(broker.url) == 1, what="the worker has the message")
+                broker.stop()
+                poll_until(lambda: "Connection to broker lost" in worker.log.read_text(), what="the loss")
+                poll_until(lambda: "Cannot connect to redis" in _after_the_loss(worker.log), what="a new try")
+            broker.start()
+            poll_until(lambda: "Connected to redis" in _after_the_loss(worker.log), what="connected again")
+            poll_until(lambda: _is_there(jobs, task_id), what="the job of the message")
+            job = jobs.get(task_id).wait(30)
+            assert worker.process.poll() is None
+
+    assert job.state == "succeeded"
+    assert len(emulator.ledger()["tasks"]) == 2
+
+
+def _send_run(broker_url: str) -> str:
+    producer = Celery(broker=broker_url)
+    return str(producer.send_task("runware_jobs.run", args=[IMAGE], queue="runware_jobs").id)
+
+
+def _in_hand(broker_url: str) -> int:
+    with redis.Redis.from_url(broker_url) as client:
+        return int(client.hlen("runware_jobs.unacked"))
+
+
+def _is_there(jobs: Jobs, job_id: str) -> bool:
+    try:
+        jobs.get(job_id)
+    except JobNotFound:
+        return False
+    return True
 
 
 def counts(database_url: str) -> dict[str, Any]:

@@ -14,11 +14,23 @@ from runware_jobs.steps.record import record
 from runware_jobs.steps.submit import claim_group
 from runware_jobs.steps.words import item_error
 from tests.steps.test_submit_and_poll import added
-from tests.support.rows import read_rows
+from tests.support.rows import change_rows, read_rows
 
-# Each can be believed; two of them are more than the money of one attempt.
-DEAR_USD = 60_000_000
-CHEAP_USD = 0.01
+# What nobody foresaw: our own checks let it pass, and the database does not.
+REFUSED_URL = "https://a.example/refused"
+
+
+@pytest.fixture(autouse=True)
+async def refusing(engine):
+    """A database that does not take one kind of result."""
+    async with engine.begin() as connection:
+        await change_rows(
+            connection,
+            f"ALTER TABLE result ADD CONSTRAINT nobody_foresaw CHECK (item ->> 'imageURL' <> '{REFUSED_URL}')",
+        )
+    yield
+    async with engine.begin() as connection:
+        await change_rows(connection, "ALTER TABLE result DROP CONSTRAINT nobody_foresaw")
 
 
 async def claimed(engine, context, *, count):
@@ -26,12 +38,11 @@ async def claimed(engine, context, *, count):
     return [job.task_uuid for job in (await claim_group(context)).claim.jobs]
 
 
-def told(dear, live):
+def told(bad, live):
     """Decide on an answer with two results."""
-    item = {"status": "success", "cost": DEAR_USD if live.task_uuid in dear else CHEAP_USD}
-    items = tuple(
-        {**item, "imageUUID": f"{live.task_uuid} {n}", "imageURL": "https://a.example/1"} for n in "ab"
-    )
+    url = REFUSED_URL if live.task_uuid in bad else "https://a.example/1"
+    item = {"status": "success", "cost": 0.01, "imageURL": url}
+    items = tuple({**item, "imageUUID": f"{live.task_uuid} {n}"} for n in "ab")
     return after_answer(live, Answer(items), classify=item_error, random=0.5)
 
 
@@ -59,7 +70,7 @@ async def test_attempt_that_the_database_refuses_does_not_hold_up_its_group(engi
     assert rows.pop(bad) == ("sending", True, 0)
     assert set(rows.values()) == {("ended", False, 2)}
     [line] = [line for line in logs if line["log_level"] == "error"]
-    assert (line["task_uuid"], "overflow" in line["error"]) == (str(bad), True)
+    assert (line["task_uuid"], "nobody_foresaw" in line["error"]) == (str(bad), True)
 
 
 async def test_attempt_that_is_refused_alone_is_told_and_left_as_it_was(engine, emulator, workers):

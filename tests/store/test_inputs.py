@@ -78,11 +78,18 @@ async def test_upload_is_taken_by_one_and_keeps_its_number_until_its_outcome_is_
         first = await begun(connection, owner, key)
         taken = await begun(connection, owner, key)
         await put_off_upload(
-            connection, owner.account_id, key, number=1, delay_s=0, failed=False, ended=False
+            connection,
+            owner.account_id,
+            key,
+            number=1,
+            delay_s=0,
+            failed=False,
+            unanswered=False,
+            ended=False,
         )
         again = await begun(connection, owner, key)
         failures = await put_off_upload(
-            connection, owner.account_id, key, number=1, delay_s=0, failed=True, ended=True
+            connection, owner.account_id, key, number=1, delay_s=0, failed=True, unanswered=False, ended=True
         )
         other = await begun(connection, owner, key)
 
@@ -93,7 +100,9 @@ async def test_late_answer_of_an_earlier_upload_changes_nothing(engine, owner):
     async with engine.begin() as connection:
         _, key = await enqueued(connection)
         await begun(connection, owner, key)
-        await put_off_upload(connection, owner.account_id, key, number=1, delay_s=0, failed=True, ended=True)
+        await put_off_upload(
+            connection, owner.account_id, key, number=1, delay_s=0, failed=True, unanswered=False, ended=True
+        )
         await begun(connection, owner, key)
         for number, name in ((1, "old"), (2, "new"), (2, "again")):
             await finish_upload(connection, owner.account_id, key, number=number, media_uuid=name, keep_s=60)
