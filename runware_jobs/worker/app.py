@@ -217,7 +217,7 @@ def survive_loss(channel: Any) -> None:
     (AttributeError, kombu 5.7), which would end the worker. The broker hands such a
     message out again by itself.
     """
-    qos = getattr(channel, "qos", None)
+    qos: Any = getattr(channel, "qos", None)
     give_back = getattr(qos, "restore_unacked_once", None)
     if give_back is None:
         return  # of AMQP: there the broker does it all
