@@ -3,36 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import text
 
 from runware_jobs.core.events import EventType
 
+from .jobs import StoredEvent
 from .tables import SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
-    from datetime import datetime
-    from uuid import UUID
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DueSignal:
-    """One event to tell; `item` is the result's own, where the event is one."""
+class DueSignal(StoredEvent):
+    """One event to tell; `id` is its row's in the outbox."""
 
     id: int
-    event_id: UUID
-    event_created_at: datetime
-    type: str
-    job_id: UUID | None
-    batch_id: UUID | None
-    run: int | None
-    seq: int
-    data: dict[str, Any]
-    item: dict[str, Any] | None
 
 
 async def claim_signals(
