@@ -130,6 +130,7 @@ def _strike(run: Run, seat: int, *, point: str) -> None:
         run.figures.struck[f"{point} | {moment}"] += 1
     else:
         run.seat(seat).traps.clear()
+        run.lane.receiver.disarm()
         run.figures.counts["never came"] += 1
 
 

@@ -57,6 +57,7 @@ class FaultyReceiver:
         self._chance: random.Random | None = None
         self._healed = asyncio.Event()
         self._strike: tuple[bool, Callable[[], None]] | None = None
+        self._falling: tuple[bool, Callable[[], None]] | None = None
         self._serving: set[asyncio.Task[None]] = set()
 
     def __enter__(self) -> Self:
@@ -87,7 +88,7 @@ class FaultyReceiver:
 
         async def reset() -> None:
             self.arrivals, self._chance, self._healed = [], chance, asyncio.Event()
-            self._strike = None
+            self._strike = self._falling = None
 
         self._loop.call(reset())
 
@@ -95,9 +96,18 @@ class FaultyReceiver:
         """Take everything from now on; whoever hangs is answered."""
 
         async def end() -> None:
+            self._strike = self._falling = None
             self._healed.set()
 
         self._loop.call(end())
+
+    def disarm(self) -> None:
+        """Let a strike that has not fallen yet fall on nobody: whoever sits there then is another."""
+
+        async def forget() -> None:
+            self._strike = self._falling = None
+
+        self._loop.call(forget())
 
     def strike_next(self, act: Callable[[], None], *, before_answer: bool) -> None:
         """Call `act` once: when the next request has arrived, before it is answered or after."""
@@ -149,8 +159,11 @@ class FaultyReceiver:
                 strike, self._strike = self._strike, None
                 if strike is not None and strike[0]:
                     strike[1]()
+                elif strike is not None:
+                    self._falling = strike
                 await self._answer(said, writer)
-                if strike is not None and not strike[0]:
+                if strike is not None and self._falling is strike:
+                    self._falling = None
                     strike[1]()
         writer.close()
 
