@@ -385,7 +385,7 @@ def show(ways: list[Measured], *, as_json: bool) -> None:
             f"{one.burst_s[0]:.2f} / {one.burst_s[1]:.2f}",
             f"{one.stream_s[0] * 1000:.0f} / {one.stream_s[1] * 1000:.0f}",
         )
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else 116).print(table)
 
 
 if __name__ == "__main__":

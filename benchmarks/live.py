@@ -301,7 +301,7 @@ def show(found: dict[str, dict[str, float]]) -> None:
         table = Table("measure", "figure", title=title)
         for name, figure in figures.items():
             table.add_row(name, f"{figure:,.0f}" if figure >= 100 else f"{figure:.2f}")
-        Console().print(table)
+        Console(width=None if sys.stdout.isatty() else 116).print(table)
 
 
 if __name__ == "__main__":
